@@ -1,0 +1,88 @@
+//! What an alert tells about an event: who, with what, from where, on what; owned and redacted.
+
+use crate::units::Time;
+
+/// The parts of one audit event that people are shown. Made only for events that matched a rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// The cluster that the event came from; empty when nobody named it.
+    pub cluster: Box<str>,
+    /// The identity that the act is attributed to.
+    pub principal: PrincipalFacts,
+    /// The credential that the caller showed, when the API server recorded one.
+    pub credential: Option<CredentialFacts>,
+    /// Where the request came from.
+    pub origin: OriginFacts,
+    /// What was acted on.
+    pub target: TargetFacts,
+    /// The one event as evidence.
+    pub evidence: Evidence,
+}
+
+/// The effective principal and, under impersonation, who stands behind it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PrincipalFacts {
+    /// Effective user name; empty for a failed authentication.
+    pub name: Box<str>,
+    /// `user`, `serviceaccount`, `node`, `control-plane`, `anonymous` or `unauthenticated`.
+    pub kind: &'static str,
+    /// The authenticated caller under impersonation.
+    pub impersonator: Option<Box<str>>,
+    /// Effective groups, at most [`Facts::GROUPS_MAX`].
+    pub groups: Vec<Box<str>>,
+}
+
+/// A credential as the API server names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CredentialFacts {
+    /// `JTI=…` of a token or `X509SHA256=…` of a certificate.
+    pub id: Box<str>,
+    /// `token`, `certificate`, `legacy-token` or `other`.
+    pub kind: &'static str,
+}
+
+/// Where a request came from, as far as it can be trusted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OriginFacts {
+    /// The trustworthy address: the last of `sourceIPs`, or as `trusted_proxies` says.
+    pub ip: Option<Box<str>>,
+    /// `public`, `private`, `loopback`, `link-local` or `unknown`.
+    pub scope: &'static str,
+    /// User-agent family (`kubectl`, `curl`, `kubelet`, …); the caller chooses it.
+    pub client: Box<str>,
+    /// The user agent as sent, cut to [`Facts::TEXT_MAX`] characters.
+    pub user_agent: Box<str>,
+}
+
+/// What was acted on. A field that the request does not have is `None`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each is the objectRef field of the same name")]
+pub struct TargetFacts {
+    pub verb: Box<str>,
+    pub resource: Option<Box<str>>,
+    pub subresource: Option<Box<str>>,
+    pub namespace: Option<Box<str>>,
+    pub name: Option<Box<str>>,
+}
+
+/// One event as an alert quotes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Evidence {
+    /// The API server's (or the client's own) id of the request; for searching, not for trust.
+    pub audit_id: Box<str>,
+    /// Event time.
+    pub time: Time,
+    /// The verb as recorded.
+    pub verb: Box<str>,
+    /// Request URI, secrets taken out, cut to [`Facts::TEXT_MAX`] characters.
+    pub uri: Box<str>,
+    /// HTTP status of the response; `None` when none was recorded.
+    pub code: Option<u16>,
+}
+
+impl Facts {
+    /// The longest text that is kept of a field that the caller of the API server chooses.
+    pub const TEXT_MAX: usize = 512;
+    /// How many groups are kept.
+    pub const GROUPS_MAX: usize = 32;
+}

@@ -1,0 +1,5 @@
+//! Sigma rules.
+
+mod meta;
+
+pub use meta::{RuleMeta, Severity};
