@@ -129,7 +129,7 @@ impl Field {
     }
 }
 
-impl<'b> Event<'b> {
+impl Event<'_> {
     /// Visits the values of a field: each element of a list, nothing when it is absent. True as
     /// soon as the visitor says true.
     pub fn any(&self, field: &Field, visit: &mut dyn FnMut(Value<'_>) -> bool) -> bool {
