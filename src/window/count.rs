@@ -59,7 +59,11 @@ impl<P> Count<P> {
             if ring.len() >= *capacity {
                 make_room(ring, spec, *capacity);
             }
-            Step { counted: out.len() - before, within, is_exact }
+            Step {
+                counted: out.len() - before,
+                within,
+                is_exact,
+            }
         })
     }
 
@@ -135,7 +139,10 @@ fn count_trailing<P>(
 /// How many occurrences the timespan that ends at `end` holds, and whether none was thinned out.
 fn within<P>(ring: &Ring<(), P>, end: usize, spec: &Spec) -> (u64, bool) {
     let start = ring.first_from(ring.time(end).minus(spec.timespan));
-    let weights = ring.0.range(start..=end).map(|occurrence| occurrence.weight);
+    let weights = ring
+        .0
+        .range(start..=end)
+        .map(|occurrence| occurrence.weight);
     let sum = weights.map(u64::from).sum();
     (sum, sum == (end + 1 - start) as u64)
 }

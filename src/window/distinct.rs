@@ -68,7 +68,11 @@ impl<P> Distinct<P> {
                 make_room(ring, spec, *capacity);
             }
             let counted = out.len() - before;
-            Step { counted, within: most, is_exact: ring.is_whole() }
+            Step {
+                counted,
+                within: most,
+                is_exact: ring.is_whole(),
+            }
         })
     }
 

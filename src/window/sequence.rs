@@ -73,7 +73,11 @@ impl<P> Sequence<P> {
             *thinned += thin(ring, member);
             let counted = out.len() - before;
             let within = if counted > 0 { u64::from(*members) } else { 0 };
-            Step { counted, within, is_exact: true }
+            Step {
+                counted,
+                within,
+                is_exact: true,
+            }
         })
     }
 

@@ -264,7 +264,10 @@ fn a_long_burst_takes_fixed_memory_and_tells_its_size() {
         let step = window.insert(key(1), time, n, horizon, &mut Vec::new());
         counted += step.counted;
         if n > 50_000 {
-            assert!((3_000..=6_001).contains(&step.within) && !step.is_exact, "{n}: {step:?}");
+            assert!(
+                (3_000..=6_001).contains(&step.within) && !step.is_exact,
+                "{n}: {step:?}"
+            );
         }
     }
     assert_eq!(counted, 100_000);
