@@ -120,14 +120,13 @@ mod tests {
         absence.seen(Key(1), at(0), "one");
         absence.seen(Key(2), at(10), "two");
         absence.seen(Key(3), at(10), "refused");
-        assert_eq!(
-            missing(&mut absence, 60),
-            [],
+        assert!(
+            missing(&mut absence, 60).is_empty(),
             "exactly the span is still in time"
         );
         assert_eq!(missing(&mut absence, 61), [(1, "one")]);
         assert_eq!(missing(&mut absence, 100), [(2, "two")]);
-        assert_eq!(missing(&mut absence, 9_000), []);
+        assert!(missing(&mut absence, 9_000).is_empty());
         absence.seen(Key(1), at(9_000), "back");
         absence.seen(Key(1), at(5), "older, so it changes nothing");
         assert_eq!(missing(&mut absence, 9_061), [(1, "back")]);

@@ -4,7 +4,7 @@ use super::{
     Key, Limits, Spec, Step, Table, TableStats,
     ring::{CAPACITY_MIN, Ring},
 };
-use crate::units::Time;
+use crate::units::{Span, Time};
 
 /// Counts occurrences of each key.
 ///
@@ -26,7 +26,7 @@ impl<P> Count<P> {
         };
         Self {
             spec,
-            capacity: spec.capacity(decisive),
+            capacity: spec.capacity(decisive) + CAPACITY_MIN,
             table: Table::new(limits),
         }
     }
@@ -147,9 +147,13 @@ fn within<P>(ring: &Ring<(), P>, end: usize, spec: &Spec) -> (u64, bool) {
     (sum, sum == (end + 1 - start) as u64)
 }
 
-/// Lets go of what no verdict needs, then of the oldest.
+/// Lets go of what no verdict needs, then of the oldest. Where people may still be told how many
+/// there were, no gap grows beyond an eighth of the timespan.
 fn make_room<P>(ring: &mut Ring<(), P>, spec: &Spec, capacity: usize) {
     let n = spec.threshold();
+    let newest = ring.time(ring.len() - 1);
+    let told_from = newest.minus(spec.timespan).minus(spec.timespan);
+    let gap = Span::from_micros(spec.timespan.micros() / 8);
     let mut went = spec.max.is_none();
     while went {
         went = ring.thin(capacity, |kept, next, rest| {
@@ -157,6 +161,7 @@ fn make_room<P>(ring: &mut Ring<(), P>, spec: &Spec, capacity: usize) {
                 && kept.len() >= n
                 && rest.len() >= n
                 && rest[n - 1].time.since(kept[kept.len() - n].time) <= spec.timespan
+                && (next.time < told_from || rest[0].time.since(kept[kept.len() - 1].time) <= gap)
         });
     }
     ring.drop_oldest(capacity);

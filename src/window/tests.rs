@@ -141,40 +141,10 @@ proptest! {
         prop_assert_eq!(count(&occurred, spec(timespan, min, None)), expected);
     }
 
-    /// Long bursts are thinned; still each occurrence in any order counts exactly when it should.
-    #[test]
-    fn count_agrees_when_thinned(
-        occurred in occurrences(900, 120, 1),
-        timespan in 3i64..9,
-        min in 1u64..4,
-    ) {
-        let tight = Spec { lateness: Span::from_secs(120), ..spec(timespan, min, None) };
-        let expected = plain(&occurred, timespan, |stretch| stretch.len() as u64 >= min);
-        prop_assert_eq!(count(&occurred, tight), expected);
-    }
-
     #[test]
     fn distinct_agrees(occurred in occurrences(100, 200, 6), timespan in 0i64..40, min in 1u64..6) {
         let expected = plain(&occurred, timespan, |stretch| tags(stretch) as u64 >= min);
         prop_assert_eq!(distinct(&occurred, spec(timespan, min, None)), expected);
-    }
-
-    /// Under thinning repeats that have not counted may go, but verdicts stay: whatever counts
-    /// should, and each stretch that meets the bound is noticed.
-    #[test]
-    fn distinct_agrees_when_thinned(
-        occurred in occurrences(1_500, 150, 5),
-        timespan in 2i64..6,
-        min in 2u64..6,
-    ) {
-        let tight = Spec { lateness: Span::from_secs(150), ..spec(timespan, min, None) };
-        let expected = plain(&occurred, timespan, |stretch| tags(stretch) as u64 >= min);
-        let counted = distinct(&occurred, tight);
-        prop_assert!(counted.is_subset(&expected));
-        let seconds = |places: &BTreeSet<usize>| -> BTreeSet<(u8, i64)> {
-            places.iter().map(|&place| (occurred[place].0, occurred[place].1)).collect()
-        };
-        prop_assert_eq!(seconds(&counted), seconds(&expected));
     }
 
     #[test]
@@ -250,6 +220,40 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
+    /// Long bursts are thinned; still each occurrence in any order counts exactly when it should.
+    #[test]
+    fn count_agrees_when_thinned(
+        occurred in occurrences(700, 120, 1),
+        timespan in 3i64..9,
+        min in 1u64..4,
+    ) {
+        let tight = Spec { lateness: Span::from_secs(120), ..spec(timespan, min, None) };
+        let expected = plain(&occurred, timespan, |stretch| stretch.len() as u64 >= min);
+        prop_assert_eq!(count(&occurred, tight), expected);
+    }
+
+    /// Under thinning repeats that have not counted may go, but verdicts stay: whatever counts
+    /// should, and each stretch that meets the bound is noticed.
+    #[test]
+    fn distinct_agrees_when_thinned(
+        occurred in occurrences(1_000, 100, 5),
+        timespan in 2i64..6,
+        min in 2u64..6,
+    ) {
+        let tight = Spec { lateness: Span::from_secs(100), ..spec(timespan, min, None) };
+        let expected = plain(&occurred, timespan, |stretch| tags(stretch) as u64 >= min);
+        let counted = distinct(&occurred, tight);
+        prop_assert!(counted.is_subset(&expected));
+        let seconds = |places: &BTreeSet<usize>| -> BTreeSet<(u8, i64)> {
+            places.iter().map(|&place| (occurred[place].0, occurred[place].1)).collect()
+        };
+        prop_assert_eq!(seconds(&counted), seconds(&expected));
+    }
+}
+
 #[test]
 fn a_long_burst_takes_fixed_memory_and_tells_its_size() {
     let spec = Spec {
@@ -265,13 +269,13 @@ fn a_long_burst_takes_fixed_memory_and_tells_its_size() {
         counted += step.counted;
         if n > 50_000 {
             assert!(
-                (3_000..=6_001).contains(&step.within) && !step.is_exact,
+                (4_500..=6_001).contains(&step.within) && !step.is_exact,
                 "{n}: {step:?}"
             );
         }
     }
     assert_eq!(counted, 100_000);
-    assert!(window.stats().held < 400, "{:?}", window.stats());
+    assert!(window.stats().held < 800, "{:?}", window.stats());
 }
 
 #[test]
@@ -283,11 +287,11 @@ fn a_flood_of_first_steps_leaves_the_second() {
         out
     };
     for seconds in 0..100 {
-        assert_eq!(insert(seconds, 0), []);
+        assert!(insert(seconds, 0).is_empty());
     }
-    assert_eq!(insert(100, 1), []);
+    assert!(insert(100, 1).is_empty());
     for seconds in 101..1_000 {
-        assert_eq!(insert(seconds, 0), []);
+        assert!(insert(seconds, 0).is_empty());
     }
     let story = insert(1_000, 2);
     assert!(
