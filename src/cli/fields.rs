@@ -36,7 +36,10 @@ pub(super) fn run(args: &FieldsArgs) -> Result<(), Failure> {
         .filter(|entry| {
             entry.name.to_lowercase().contains(&wanted)
                 || entry.meaning.to_lowercase().contains(&wanted)
-                || entry.aliases.iter().any(|alias| alias.to_lowercase().contains(&wanted))
+                || entry
+                    .aliases
+                    .iter()
+                    .any(|alias| alias.to_lowercase().contains(&wanted))
         })
         .collect();
     if shown.is_empty() {
@@ -45,11 +48,15 @@ pub(super) fn run(args: &FieldsArgs) -> Result<(), Failure> {
             || "`auditwatch fields` without a word lists all".to_owned(),
             |name| format!("did you mean `{name}`?"),
         );
-        return Err(Failure::Failed(format!("no field has `{wanted}` in its name or meaning; {hint}")));
+        return Err(Failure::Failed(format!(
+            "no field has `{wanted}` in its name or meaning; {hint}"
+        )));
     }
     let mut out = BufWriter::new(io::stdout().lock());
     match args.output {
-        Output::Json => shown.iter().try_for_each(|entry| write_json(&mut out, entry))?,
+        Output::Json => shown
+            .iter()
+            .try_for_each(|entry| write_json(&mut out, entry))?,
         Output::Text => write_table(&mut out, &shown, terminal::width())?,
     }
     Ok(out.flush()?)
@@ -68,7 +75,12 @@ fn write_json(out: &mut impl Write, entry: &Entry) -> io::Result<()> {
 }
 
 fn write_table(out: &mut impl Write, shown: &[&Entry], width: usize) -> io::Result<()> {
-    let name_width = shown.iter().map(|entry| entry.name.len()).max().unwrap_or(0).max(5);
+    let name_width = shown
+        .iter()
+        .map(|entry| entry.name.len())
+        .max()
+        .unwrap_or(0)
+        .max(5);
     let (kind_width, level_width) = (12, 15);
     let indent = name_width + kind_width + level_width + 6;
     writeln!(
@@ -126,8 +138,10 @@ mod tests {
 
     #[test]
     fn every_name_is_in_the_table_once() {
-        let mut names: Vec<_> =
-            FIELDS.iter().flat_map(|entry| entry.aliases.iter().chain([&entry.name])).collect();
+        let mut names: Vec<_> = FIELDS
+            .iter()
+            .flat_map(|entry| entry.aliases.iter().chain([&entry.name]))
+            .collect();
         names.sort();
         let count = names.len();
         names.dedup();
