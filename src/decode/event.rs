@@ -22,6 +22,10 @@ use crate::event::{Slot, Slots};
 
 /// What a record turned out to be.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is the usual one, and is never stored"
+)]
 pub enum Decoded<'b> {
     /// An audit event: its slots, and its whole JSON text.
     Event(Slots<'b>, &'b str),
@@ -34,7 +38,12 @@ pub fn each_event<'b>(block: &'b Block, visit: &mut dyn FnMut(Decoded<'b>)) {
     for reject in &block.rejects {
         visit(Decoded::Reject(reject.clone()));
     }
-    let mut reader = Reader { bytes: &block.bytes, base: block.offset, item: None, visit };
+    let mut reader = Reader {
+        bytes: &block.bytes,
+        base: block.offset,
+        item: None,
+        visit,
+    };
     let length = block.bytes.len();
     let mut read = |start: usize, end: usize, is_last: bool| {
         let whole = if is_last { block.end } else { End::Whole };
@@ -60,8 +69,10 @@ pub fn each_event<'b>(block: &'b Block, visit: &mut dyn FnMut(Decoded<'b>)) {
 /// How the text of a record that was cut off by a crash goes on: with the next record of the
 /// process that came after.
 const NEXT_RECORD: &[u8] = b"{\"kind\":\"Event";
-const NEXT_RECORD_REST: [&[u8]; 2] =
-    [b"\",\"apiVersion\":\"audit.k8s.io/", b"List\",\"apiVersion\":\"audit.k8s.io/"];
+const NEXT_RECORD_REST: [&[u8]; 2] = [
+    b"\",\"apiVersion\":\"audit.k8s.io/",
+    b"List\",\"apiVersion\":\"audit.k8s.io/",
+];
 /// How many places in a bad record are tried as the beginning of the next one. A caller of the
 /// API server can put such text into a request body.
 const RESCUES_MAX: usize = 8;
@@ -77,7 +88,7 @@ struct Reader<'b, 'v> {
     visit: &'v mut dyn FnMut(Decoded<'b>),
 }
 
-impl<'b> Reader<'b, '_> {
+impl Reader<'_, '_> {
     /// Reads the record in `start..end` of the bytes.
     fn record(&mut self, start: usize, end: usize, whole: End) {
         let mut start = start;
@@ -85,14 +96,20 @@ impl<'b> Reader<'b, '_> {
             let trimmed = trim(&self.bytes[start..end]);
             start += trimmed.start;
             let end = start + trimmed.len();
-            let Err(failure) = self.values(start, end) else { return };
+            let Err(failure) = self.values(start, end) else {
+                return;
+            };
             let reason = match whole {
                 End::Whole => failure.reason,
                 End::Torn | End::Rejected => Reason::Torn,
             };
             if let Some(next) = self.next_record(failure.start + 1, end) {
                 let is_json = matches!(self.bytes[failure.start], b'{' | b'[');
-                let reason = if is_json { Reason::Torn } else { Reason::NotJson };
+                let reason = if is_json {
+                    Reason::Torn
+                } else {
+                    Reason::NotJson
+                };
                 self.reject(reason, failure.start, next);
                 start = next;
             } else if let Some((item, level)) = self.item {
@@ -110,12 +127,19 @@ impl<'b> Reader<'b, '_> {
     fn values(&mut self, start: usize, end: usize) -> Result<(), Failure> {
         self.item = None;
         let Ok(text) = simdutf8::basic::from_utf8(&self.bytes[start..end]) else {
-            return Err(Failure { reason: Reason::NotUtf8, start });
+            return Err(Failure {
+                reason: Reason::NotUtf8,
+                start,
+            });
         };
         let mut cursor = Cursor::new(text, 0);
         while let Some(first) = cursor.peek() {
             let value = start + cursor.at();
-            let mut event = EventReader { start, cursor: &mut cursor, reader: self };
+            let mut event = EventReader {
+                start,
+                cursor: &mut cursor,
+                reader: self,
+            };
             let read = match first {
                 b'{' => event.object(0),
                 b'[' => event.elements(Level::Array, 1),
@@ -124,9 +148,21 @@ impl<'b> Reader<'b, '_> {
                     cursor.eat(b',');
                     Ok(())
                 }
-                _ => Err(Fault),
+                _ => event.scalar(),
             };
-            read.map_err(|Fault| Failure { reason: Reason::NotJson, start: value })?;
+            read.map_err(|Fault| {
+                // A text that is right as far as it goes has lost its end.
+                let is_torn = matches!(first, b'{' | b'[') && cursor.peek().is_none();
+                let reason = if is_torn {
+                    Reason::Torn
+                } else {
+                    Reason::NotJson
+                };
+                Failure {
+                    reason,
+                    start: value,
+                }
+            })?;
         }
         Ok(())
     }
@@ -138,25 +174,35 @@ impl<'b> Reader<'b, '_> {
             let rest = &bytes[found + NEXT_RECORD.len()..];
             NEXT_RECORD_REST.iter().any(|next| rest.starts_with(next))
         };
-        let mut places = memmem::find_iter(bytes, NEXT_RECORD).filter(is_next).take(RESCUES_MAX);
-        places.find(|found| is_json(&bytes[*found..])).map(|found| from + found)
+        let mut places = memmem::find_iter(bytes, NEXT_RECORD)
+            .filter(is_next)
+            .take(RESCUES_MAX);
+        places
+            .find(|found| is_json(&bytes[*found..]))
+            .map(|found| from + found)
     }
 
     /// Reads what is left of a list in which an item is no JSON: finds the items by their
     /// brackets alone and reads each for itself.
     fn salvage(&mut self, start: usize, end: usize, level: Level, whole: End) {
-        let chunk = Chunk { bytes: &self.bytes[start..end], base: start as u64 };
+        let chunk = Chunk {
+            bytes: &self.bytes[start..end],
+            base: start as u64,
+        };
         let mut items = Values::new(level, chunk.base, usize::MAX);
         items.scan(chunk, chunk.base);
         items.finish(chunk);
+        let mut is_counted = whole == End::Rejected;
         for (start, end) in std::mem::take(&mut items.records) {
             if let Err(failure) = self.values(start as usize, end as usize) {
                 self.reject(failure.reason, failure.start, end as usize);
+                is_counted = true;
             }
         }
         for mut reject in items.rejects {
             reject.offset += self.base;
-            if reject.reason != Reason::Torn || whole != End::Rejected {
+            // That the list has no end is worth a reject only where nothing else is said.
+            if reject.reason != Reason::Torn || !std::mem::replace(&mut is_counted, true) {
                 (self.visit)(Decoded::Reject(reject));
             }
         }
@@ -164,7 +210,11 @@ impl<'b> Reader<'b, '_> {
 
     fn reject(&mut self, reason: Reason, start: usize, end: usize) {
         let offset = self.base + start as u64;
-        (self.visit)(Decoded::Reject(Reject::new(reason, offset, &self.bytes[start..end])));
+        (self.visit)(Decoded::Reject(Reject::new(
+            reason,
+            offset,
+            &self.bytes[start..end],
+        )));
     }
 }
 
@@ -184,12 +234,18 @@ fn trim(record: &[u8]) -> std::ops::Range<usize> {
         start += 3;
         start += front(&record[start..]);
     }
-    let back = record[start..].iter().rev().take_while(|byte| is_blank(byte)).count();
+    let back = record[start..]
+        .iter()
+        .rev()
+        .take_while(|byte| is_blank(byte))
+        .count();
     start..record.len() - back
 }
 
 fn is_json(bytes: &[u8]) -> bool {
-    let Ok(text) = simdutf8::basic::from_utf8(bytes) else { return false };
+    let Ok(text) = simdutf8::basic::from_utf8(bytes) else {
+        return false;
+    };
     let mut cursor = Cursor::new(text, 0);
     while cursor.peek().is_some() {
         if cursor.value().is_err() {
@@ -206,7 +262,7 @@ struct EventReader<'a, 'b, 'v, 'c> {
     reader: &'a mut Reader<'b, 'v>,
 }
 
-impl<'b> EventReader<'_, 'b, '_, '_> {
+impl EventReader<'_, '_, '_, '_> {
     /// Reads an event or a list of events; `lists` is how many lists are around it.
     fn object(&mut self, lists: u8) -> Result<(), Fault> {
         let start = self.cursor.at();
@@ -217,8 +273,11 @@ impl<'b> EventReader<'_, 'b, '_, '_> {
             Some(Field::Items) if lists < LISTS_MAX => {
                 found.is_list = true;
                 if cursor.peek() == Some(b'[') {
-                    let mut items =
-                        EventReader { start: self.start, cursor, reader: self.reader };
+                    let mut items = EventReader {
+                        start: self.start,
+                        cursor,
+                        reader: self.reader,
+                    };
                     return items.elements(Level::Items, lists + 1);
                 }
                 found.is_misshapen |= cursor.value()? != "null";
@@ -226,8 +285,7 @@ impl<'b> EventReader<'_, 'b, '_, '_> {
             }
             Some(Field::Items) | None => cursor.value().map(|_| ()),
         })?;
-        let is_event =
-            !slots.raw(Slot::AuditId).is_empty() && !slots.raw(Slot::Stage).is_empty();
+        let is_event = !slots.raw(Slot::AuditId).is_empty() && !slots.raw(Slot::Stage).is_empty();
         let is_list = found.is_list || slots.raw(Slot::Kind) == "\"EventList\"";
         if found.is_misshapen {
             self.reject(Reason::Shape, start);
@@ -236,6 +294,18 @@ impl<'b> EventReader<'_, 'b, '_, '_> {
         } else if !is_list {
             self.reject(Reason::NotAnEvent, start);
         }
+        Ok(())
+    }
+
+    /// Steps over a number, string or literal, which is no event. Text that begins like one, as
+    /// a log line with a date does, is no JSON.
+    fn scalar(&mut self) -> Result<(), Fault> {
+        let start = self.cursor.at();
+        self.cursor.value()?;
+        if start > 0 || self.cursor.peek().is_some() {
+            return Err(Fault);
+        }
+        self.reject(Reason::NotAnEvent, start);
         Ok(())
     }
 
@@ -267,7 +337,8 @@ impl<'b> EventReader<'_, 'b, '_, '_> {
     }
 
     fn reject(&mut self, reason: Reason, start: usize) {
-        self.reader.reject(reason, self.start + start, self.start + self.cursor.at());
+        self.reader
+            .reject(reason, self.start + start, self.start + self.cursor.at());
     }
 }
 

@@ -23,8 +23,8 @@ const HIGHS: u64 = ONES << 7;
 /// Marks the bytes of a string at which reading must stop: quote, backslash, control characters.
 /// The lowest mark is exact; marks above it may be spurious.
 fn stops(word: u64) -> u64 {
-    let quote = word ^ (ONES * b'"' as u64);
-    let backslash = word ^ (ONES * b'\\' as u64);
+    let quote = word ^ (ONES * u64::from(b'"'));
+    let backslash = word ^ (ONES * u64::from(b'\\'));
     let zero_at = |bytes: u64| bytes.wrapping_sub(ONES) & !bytes;
     let control = word.wrapping_sub(ONES * 0x20) & !word;
     (zero_at(quote) | zero_at(backslash) | control) & HIGHS
@@ -120,7 +120,8 @@ impl<'b> Cursor<'b> {
         true
     }
 
-    /// Steps over a string; the cursor is at its opening quote.
+    /// Steps over a string; the cursor is at its opening quote. A string without its closing one
+    /// takes the cursor to the end.
     fn string(&mut self) -> Result<(), Fault> {
         let bytes = self.text.as_bytes();
         let mut at = self.at + 1;
@@ -139,7 +140,11 @@ impl<'b> Cursor<'b> {
                     return Ok(());
                 }
                 Some(b'\\') => at = escape(bytes, at)?,
-                Some(0..0x20) | None => return Err(Fault),
+                Some(0..0x20) => return Err(Fault),
+                None => {
+                    self.at = at;
+                    return Err(Fault);
+                }
                 Some(_) => at += 1,
             }
         }
@@ -205,18 +210,56 @@ mod tests {
 
     fn steps_over(text: &str) -> bool {
         let mut cursor = Cursor::new(text, 0);
-        cursor.value().is_ok_and(|raw| raw == text.trim_matches([' ', '\n', '\r', '\t']))
+        cursor
+            .value()
+            .is_ok_and(|raw| raw == text.trim_matches([' ', '\n', '\r', '\t']))
             && cursor.peek().is_none()
     }
 
     #[test]
     fn accepts_what_serde_json_accepts() {
         for text in [
-            "null", "true", "false", "tru", "truex", "0", "-0", "01", "-", "1.", ".5", "1.5e+3",
-            "1e", "1e999", "\"\"", "\"\\u12g4\"", "\"\\ud800\"", "\"\\x\"", "\"a\tb\"", "\"é\"",
-            "\"1234567\\\"89\"", "[]", "[ ]", "[1,]", "[,1]", "[1 2]", "{}", "{\"a\":1}",
-            "{\"a\":1,}", "{\"a\"}", "{a:1}", "{\"a\":[{\"b\":{}},[]]}", "[}", "{]", "[1]]", "",
-            " 1 ", "{\"a\":}", "{\"a\" : \"b\" , \"a\":null}", "[[[[1]]]]", "[\"a\":1]",
+            "null",
+            "true",
+            "false",
+            "tru",
+            "truex",
+            "0",
+            "-0",
+            "01",
+            "-",
+            "1.",
+            ".5",
+            "1.5e+3",
+            "1e",
+            "1e999",
+            "\"\"",
+            "\"\\u12g4\"",
+            "\"\\ud800\"",
+            "\"\\x\"",
+            "\"a\tb\"",
+            "\"é\"",
+            "\"1234567\\\"89\"",
+            "[]",
+            "[ ]",
+            "[1,]",
+            "[,1]",
+            "[1 2]",
+            "{}",
+            "{\"a\":1}",
+            "{\"a\":1,}",
+            "{\"a\"}",
+            "{a:1}",
+            "{\"a\":[{\"b\":{}},[]]}",
+            "[}",
+            "{]",
+            "[1]]",
+            "",
+            " 1 ",
+            "{\"a\":}",
+            "{\"a\" : \"b\" , \"a\":null}",
+            "[[[[1]]]]",
+            "[\"a\":1]",
         ] {
             let oracle = serde_json::from_str::<&RawValue>(text).is_ok();
             assert_eq!(steps_over(text), oracle, "{text}");

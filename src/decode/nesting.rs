@@ -44,11 +44,6 @@ impl Nesting {
         let at = self.depth.checked_sub(1)?;
         Some(self.objects[at / 64] & (1 << (at % 64)) != 0)
     }
-
-    /// Closes everything.
-    pub(super) fn clear(&mut self) {
-        self.depth = 0;
-    }
 }
 
 #[cfg(test)]
