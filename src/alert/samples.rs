@@ -153,3 +153,24 @@ pub(crate) fn hostile() -> Arc<Alert> {
     detection.respond = vec![format!("kubectl get '{evil}'")];
     fired(detection)
 }
+
+/// Failed logins from many addresses, and some more that went through.
+pub(crate) fn spray() -> Arc<Alert> {
+    let mut detection = detection("", 0..12);
+    detection.key = Vec::new();
+    detection.evidence = (0..12)
+        .map(|n| {
+            let mut facts = Facts::clone(&facts_at(n));
+            facts.principal.name = format!("user-{n}@acme.example").into();
+            facts.principal.kind = "user";
+            facts.credential = None;
+            facts.origin.ip = Some(format!("198.51.100.{}", n % 3 + 7).into());
+            facts.target.resource = Some(["secrets", "pods", "nodes"][n as usize % 3].into());
+            facts.target.namespace = (n % 2 == 0).then(|| format!("team-{n}").into());
+            facts.origin.user_agent = format!("python-requests/2.{n}").into();
+            facts.origin.client = "python".into();
+            Arc::new(facts)
+        })
+        .collect();
+    fired(detection)
+}

@@ -230,7 +230,9 @@ mod tests {
         assert_eq!(&*several.first()[7], "team-7");
         let names: Vec<Arc<str>> = vec!["a".into(), "b".into(), "a".into()];
         let mut two = Several::default();
-        names.iter().for_each(|name| two.add(name));
+        for name in &names {
+            two.add(name);
+        }
         assert_eq!((two.first().len(), two.distinct()), (2, 2));
     }
 }

@@ -4,7 +4,7 @@
 //! chosen, so that whoever shows it can make the latter harmless in its own way.
 
 use super::{Alert, Several};
-use crate::event::PrincipalFacts;
+use crate::{event::PrincipalFacts, units::Time};
 
 /// One piece of a phrase.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -173,23 +173,25 @@ pub fn from(alert: &Alert) -> Phrase {
 
 /// When: `2026-11-23 11:05:00 to 11:10:30 UTC`.
 pub fn when(alert: &Alert) -> String {
-    let (starts, ends) = (alert.starts_at.to_string(), alert.last_seen_at.to_string());
-    match (
-        starts.get(..10),
-        starts.get(11..19),
-        ends.get(..10),
-        ends.get(11..19),
-    ) {
-        (Some(day), Some(from), Some(last_day), Some(to)) if day == last_day && from == to => {
-            format!("{day} {from} UTC")
+    between(alert.starts_at, alert.last_seen_at)
+}
+
+/// A stretch of time, with the date once where it is the same: `2026-11-23 11:05:00 UTC` when it
+/// is shorter than a second.
+pub fn between(from: Time, to: Time) -> String {
+    let (from, to) = (from.to_string(), to.to_string());
+    let parts = |text: &str| Some((text.get(..10)?.to_owned(), text.get(11..19)?.to_owned()));
+    match (parts(&from), parts(&to)) {
+        (Some((day, start)), Some((last_day, end))) if day == last_day && start == end => {
+            format!("{day} {start} UTC")
         }
-        (Some(day), Some(from), Some(last_day), Some(to)) if day == last_day => {
-            format!("{day} {from} to {to} UTC")
+        (Some((day, start)), Some((last_day, end))) if day == last_day => {
+            format!("{day} {start} to {end} UTC")
         }
-        (Some(day), Some(from), Some(last_day), Some(to)) => {
-            format!("{day} {from} to {last_day} {to} UTC")
+        (Some((day, start)), Some((last_day, end))) => {
+            format!("{day} {start} to {last_day} {end} UTC")
         }
-        _ => "at an unknown time".to_owned(),
+        _ => "an unknown time".to_owned(),
     }
 }
 
