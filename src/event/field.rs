@@ -11,6 +11,7 @@ use super::{
     value::Value,
     workload::Workload,
 };
+use crate::diagnostic::nearest;
 
 /// A field of an audit event that a rule can name: a place in the raw event or a derived value.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -102,7 +103,10 @@ impl Field {
                 });
             }
         }
-        Err(UnknownField { nearest: None })
+        let names = FIELDS.iter().map(|entry| entry.name);
+        Err(UnknownField {
+            nearest: nearest(name, names).map(str::to_owned),
+        })
     }
 
     /// The name as the field table has it, or the whole dotted path.

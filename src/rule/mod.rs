@@ -29,6 +29,7 @@ mod pattern;
 mod placeholder;
 mod predicate;
 mod set;
+mod shipped;
 mod template;
 
 #[cfg(test)]
@@ -44,3 +45,4 @@ pub use load::{Layer, Loaded};
 pub use meta::{RuleMeta, Severity};
 pub use set::{Rule, RuleSet};
 pub use template::{Extras, Template, TemplateMistake};
+pub use shipped::shipped_rules;
