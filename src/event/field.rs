@@ -11,6 +11,7 @@ use super::{
     value::Value,
     workload::Workload,
 };
+use crate::diagnostic::nearest;
 
 /// A field of an audit event that a rule can name: a place in the raw event or a derived value.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -102,7 +103,10 @@ impl Field {
                 });
             }
         }
-        Err(UnknownField { nearest: None })
+        let names = FIELDS.iter().map(|entry| entry.name);
+        Err(UnknownField {
+            nearest: nearest(name, names).map(str::to_owned),
+        })
     }
 
     /// The name as the field table has it, or the whole dotted path.
@@ -129,7 +133,7 @@ impl Field {
     }
 }
 
-impl<'b> Event<'b> {
+impl Event<'_> {
     /// Visits the values of a field: each element of a list, nothing when it is absent. True as
     /// soon as the visitor says true.
     pub fn any(&self, field: &Field, visit: &mut dyn FnMut(Value<'_>) -> bool) -> bool {

@@ -267,6 +267,8 @@ fn same_request_at_each_stage() {
 
 #[test]
 fn unknown_fields_name_the_nearest() {
+    let unknown = Field::parse("objectRef.resorce").unwrap_err();
+    assert_eq!(unknown.nearest.as_deref(), Some("objectRef.resource"));
     assert!(Field::parse("requestObject.").is_err());
     assert_eq!(
         Field::parse("apiGroup").unwrap().name(),
