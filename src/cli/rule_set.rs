@@ -15,7 +15,12 @@ use crate::{
 pub(super) struct RuleArgs {
     /// A folder or file of rules, added to the shipped ones; a rule with the id of a shipped one
     /// replaces it. Can be given several times.
-    #[arg(long, value_name = "DIR|FILE", env = "AUDITWATCH_RULES", value_delimiter = ':')]
+    #[arg(
+        long,
+        value_name = "DIR|FILE",
+        env = "AUDITWATCH_RULES",
+        value_delimiter = ':'
+    )]
     pub(super) rules: Vec<PathBuf>,
     /// Leave the shipped rules out.
     #[arg(long)]
@@ -32,7 +37,11 @@ impl RuleArgs {
             let help = "--no-shipped-rules leaves no rule at all; name your own with --rules DIR";
             return Err(Failure::Wrong(help.to_owned()));
         }
-        let layers = self.rules.iter().map(|path| read_layer(path)).collect::<Result<_, _>>();
+        let layers = self
+            .rules
+            .iter()
+            .map(|path| read_layer(path))
+            .collect::<Result<_, _>>();
         layers.map_err(|error| Failure::Wrong(error.to_string()))
     }
 
@@ -48,11 +57,6 @@ impl RuleArgs {
 
 /// Loads layers of rules; all problems become one failure.
 pub(super) fn load(layers: &[Layer]) -> Result<Loaded, Failure> {
-    RuleSet::load(layers).map_err(|report| {
-        let counted = match report.errors() {
-            1 => "1 error".to_owned(),
-            errors => format!("{errors} errors"),
-        };
-        Failure::Wrong(format!("{report}\n{counted} in the rules; nothing was run"))
-    })
+    RuleSet::load(layers)
+        .map_err(|report| Failure::Wrong(format!("{report}\nthe rules cannot be loaded")))
 }

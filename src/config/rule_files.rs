@@ -82,22 +82,24 @@ pub fn case_files(path: &Path) -> Result<Vec<PathBuf>, RuleFilesError> {
 /// When it cannot be read, is too large or is not UTF-8.
 pub fn read_text(path: &Path) -> Result<String, RuleFilesError> {
     let fail = |what: String| RuleFilesError(format!("{}: {what}", path.display()));
-    let size = fs::metadata(path).map_err(|error| fail(reason(&error)))?.len();
+    let size = fs::metadata(path)
+        .map_err(|error| fail(reason(&error)))?
+        .len();
     if size > FILE_BYTES_MAX {
-        return Err(fail(format!("{size} bytes are too many for a YAML file of rules or settings")));
+        return Err(fail(format!(
+            "{size} bytes are too many for a YAML file of rules or settings"
+        )));
     }
     let bytes = fs::read(path).map_err(|error| fail(reason(&error)))?;
     String::from_utf8(bytes).map_err(|_| fail("not a text file: it is not UTF-8".to_owned()))
 }
 
 fn is_list(path: &Path) -> bool {
-    path.parent().is_some_and(|folder| folder.ends_with("lists"))
+    path.parent()
+        .is_some_and(|folder| folder.ends_with("lists"))
 }
 
-fn yaml_files(
-    path: &Path,
-    wanted: impl Fn(&str) -> bool,
-) -> Result<Vec<PathBuf>, RuleFilesError> {
+fn yaml_files(path: &Path, wanted: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>, RuleFilesError> {
     let fail = |path: &Path, error: &io::Error| {
         RuleFilesError(format!("{}: {}", path.display(), reason(error)))
     };
@@ -149,13 +151,23 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir_all(folder.path().join("b/lists")).unwrap();
         fs::create_dir_all(folder.path().join(".old")).unwrap();
-        for name in ["z.yml", "b/a.yaml", "b/a.cases.yml", "b/lists/l.yml", ".old/x.yml", "n.txt"] {
+        for name in [
+            "z.yml",
+            "b/a.yaml",
+            "b/a.cases.yml",
+            "b/lists/l.yml",
+            ".old/x.yml",
+            "n.txt",
+        ] {
             fs::write(folder.path().join(name), "a: 1").unwrap();
         }
         let layer = read_layer(folder.path()).unwrap();
         let names = |files: &[Arc<SourceFile>]| -> Vec<String> {
             let root = format!("{}/", folder.path().display());
-            files.iter().map(|file| file.name.replace(&root, "")).collect()
+            files
+                .iter()
+                .map(|file| file.name.replace(&root, ""))
+                .collect()
         };
         assert_eq!(names(&layer.rules), ["b/a.yaml", "z.yml"]);
         assert_eq!(names(&layer.lists), ["b/lists/l.yml"]);
@@ -167,7 +179,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let error = read_layer(folder.path()).unwrap_err().to_string();
         assert!(error.contains("no rule here"), "{error}");
-        let error = read_layer(&folder.path().join("gone")).unwrap_err().to_string();
+        let error = read_layer(&folder.path().join("gone"))
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("gone: no such file or folder"), "{error}");
         fs::write(folder.path().join("bad.yml"), [0xff, 0xfe]).unwrap();
         let error = read_layer(folder.path()).unwrap_err().to_string();

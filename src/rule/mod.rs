@@ -44,5 +44,5 @@ pub use index::Matcher;
 pub use load::{Layer, Loaded};
 pub use meta::{RuleMeta, Severity};
 pub use set::{Rule, RuleSet};
-pub use template::{Extras, Template, TemplateMistake};
 pub use shipped::shipped_rules;
+pub use template::{Extras, Template, TemplateMistake};
