@@ -4,7 +4,7 @@
 //! rules an event matches; [`RuleSet::explain`] tells why. Counting is not done here: correlations
 //! leave as plain descriptions that `detect` runs.
 
-//CASES mod cases;
+mod cases;
 mod codes;
 mod condition;
 mod correlate;
@@ -35,7 +35,7 @@ mod template;
 #[cfg(test)]
 mod tests;
 
-//CASES pub use cases::{Case, Expectation, Expected, read_cases};
+pub use cases::{Case, Expectation, read_cases};
 pub use codes::CODES;
 pub use correlation::{Bounds, Correlation, Kind, Member, Source};
 pub use explain::Explanation;
@@ -44,5 +44,5 @@ pub use index::Matcher;
 pub use load::{Layer, Loaded};
 pub use meta::{RuleMeta, Severity};
 pub use set::{Rule, RuleSet};
-pub use template::{Extras, Template, TemplateMistake};
 pub use shipped::shipped_rules;
+pub use template::{Extras, Template, TemplateMistake};
