@@ -33,7 +33,7 @@ pub struct Hit {
     /// The rule's place in the rule set.
     pub rule: u32,
     /// The values of the fields that the rule's conditions and words need, in the order of the
-    /// plan that observer and engine share.
+    /// plan that observer and engine share; raw, so nothing for people's eyes yet.
     pub values: Box<[Option<Box<str>>]>,
     /// For each of the rule's conditions over several events, what they count.
     pub readings: Box<[Reading]>,

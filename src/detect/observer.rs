@@ -9,7 +9,7 @@ use super::{
     plan::{Plan, Read},
 };
 use crate::{
-    event::{Event, Facts, Stage, shorten},
+    event::{Event, Facts, Stage},
     rule::{Matcher, RuleSet},
     window::Key,
 };
@@ -22,13 +22,17 @@ pub struct Observer {
     bytes: Vec<u8>,
 }
 
-/// The values of an event that one hit takes along, whole; what people are shown is cut later.
+/// The values of an event that one hit takes along.
 type Values = [Option<String>];
 
 impl Observer {
     /// An observer for a rule set. The engine that takes its observations must have the same set.
     pub fn new(rules: Arc<RuleSet>) -> Self {
-        Self { plan: Plan::new(&rules), matcher: Matcher::new(rules), bytes: Vec::new() }
+        Self {
+            plan: Plan::new(&rules),
+            matcher: Matcher::new(rules),
+            bytes: Vec::new(),
+        }
     }
 
     /// Looks at one event. Rules do not look at stage RequestReceived: nothing is decided yet.
@@ -60,9 +64,15 @@ impl Observer {
                 .collect();
             let read = |read| reading(read, &facts.cluster, &values, &mut self.bytes);
             let readings = plan.reads.iter().map(read).collect();
-            let shown = |value: Option<String>| value.map(|value| shorten(&value, Facts::TEXT_MAX));
-            let values = values.into_iter().map(shown).collect();
-            observation.hits.push(Hit { rule: rule as u32, values, readings });
+            let values = values
+                .into_iter()
+                .map(|value| value.map(String::into_boxed_str))
+                .collect();
+            observation.hits.push(Hit {
+                rule: rule as u32,
+                values,
+                readings,
+            });
         }
         observation.facts = Some(Arc::new(facts));
         observation
@@ -74,7 +84,10 @@ impl Observer {
 fn reading(read: &Read, cluster: &str, values: &Values, bytes: &mut Vec<u8>) -> Reading {
     bytes.clear();
     write(bytes, Some(cluster));
-    let has_key = read.key.iter().all(|&place| write(bytes, values[place].as_deref()));
+    let has_key = read
+        .key
+        .iter()
+        .all(|&place| write(bytes, values[place].as_deref()));
     let key = has_key.then(|| Key(xxh3_128(bytes)));
     bytes.clear();
     let mut has_values = true;

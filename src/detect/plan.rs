@@ -1,13 +1,11 @@
 //! Which fields of a matching event each rule's conditions need. Observer and engine each make
 //! the same plan from the same rule set, so that values can travel without names.
 
-use std::sync::Arc;
-
-use xxhash_rust::xxh3::xxh3_64;
-
+use super::Hit;
 use crate::{
     event::Field,
-    rule::{Extension, Kind, Member, RuleSet},
+    rule::{Correlation, Extension, Kind, Member, RuleSet},
+    window::Key,
 };
 
 /// The plan of a rule set.
@@ -16,9 +14,6 @@ pub(super) struct Plan {
     pub rules: Vec<RulePlan>,
     /// For each correlation, which correlations count it.
     chained: Vec<Vec<Feed>>,
-    /// For each correlation, what decides whether a reload may keep its state: the meaning of all
-    /// that it counts.
-    pub fingerprints: Vec<u64>,
 }
 
 /// What is read from an event that matches one rule.
@@ -28,10 +23,6 @@ pub(super) struct RulePlan {
     pub wanted: Vec<Field>,
     /// What becomes a [`Reading`](super::Reading), in that order.
     pub reads: Vec<Read>,
-    /// Names of the novelty's and the rate's key, as alerts show them.
-    pub novelty_by: Vec<Arc<str>>,
-    /// The same for the rate.
-    pub rate_by: Vec<Arc<str>>,
     /// The correlations that count the rule itself.
     feeds: Vec<Feed>,
 }
@@ -64,21 +55,35 @@ impl Plan {
     /// Plans for a rule set; the same set gives the same plan.
     pub(super) fn new(rules: &RuleSet) -> Self {
         let feeds = |member: Member| -> Vec<Feed> {
-            let sources = |(correlation, rule): (usize, &crate::rule::Correlation)| {
+            let sources = |(correlation, rule): (usize, &Correlation)| {
                 let places = 0..rule.sources.len();
                 let ours = places.filter(|&source| rule.sources[source].member == member);
-                ours.map(move |source| Feed { correlation, source }).collect::<Vec<_>>()
+                ours.map(move |source| Feed {
+                    correlation,
+                    source,
+                })
+                .collect::<Vec<_>>()
             };
-            rules.correlations.iter().enumerate().flat_map(sources).collect()
+            rules
+                .correlations
+                .iter()
+                .enumerate()
+                .flat_map(sources)
+                .collect()
         };
-        let chained: Vec<Vec<Feed>> =
-            (0..rules.correlations.len()).map(|at| feeds(Member::Correlation(at))).collect();
+        let chained: Vec<Vec<Feed>> = (0..rules.correlations.len())
+            .map(|at| feeds(Member::Correlation(at)))
+            .collect();
         let rule_plan = |at: usize| {
-            RulePlan::new(rules, &rules.rules[at].extension, feeds(Member::Rule(at)), &chained)
+            RulePlan::new(
+                rules,
+                &rules.rules[at].extension,
+                feeds(Member::Rule(at)),
+                &chained,
+            )
         };
         Self {
             rules: (0..rules.rules.len()).map(rule_plan).collect(),
-            fingerprints: fingerprints(rules),
             chained,
         }
     }
@@ -104,11 +109,9 @@ impl RulePlan {
         plan.want_words(extension);
         if let Some(novelty) = &extension.novelty {
             plan.read(Condition::Novelty, &novelty.by, &novelty.of, true);
-            plan.novelty_by = names(&novelty.by);
         }
         if let Some(rate) = &extension.rate {
             plan.read(Condition::Rate, &rate.by, &[], false);
-            plan.rate_by = names(&rate.by);
         }
         // Each place that an event of this rule can reach, through chains too, once.
         let mut reached = feeds.clone();
@@ -118,8 +121,11 @@ impl RulePlan {
             let correlation = &rules.correlations[feed.correlation];
             let source = &correlation.sources[feed.source];
             plan.want_words(&correlation.extension);
-            let values: &[Field] =
-                if correlation.kind == Kind::ValueCount { &source.values } else { &[] };
+            let values: &[Field] = if correlation.kind == Kind::ValueCount {
+                &source.values
+            } else {
+                &[]
+            };
             plan.read(Condition::Correlation(feed), &source.key, values, false);
             for next in &chained[feed.correlation] {
                 if !reached.contains(next) {
@@ -131,9 +137,11 @@ impl RulePlan {
         plan
     }
 
-    /// The reading for a condition.
-    pub(super) fn reading_of(&self, condition: Condition) -> Option<usize> {
-        self.reads.iter().position(|read| read.of == condition)
+    /// Key and value of a hit for a condition; `None` when the event lacks one of them.
+    pub(super) fn reading(&self, condition: Condition, hit: &Hit) -> Option<(Key, u64)> {
+        let place = self.reads.iter().position(|read| read.of == condition)?;
+        let reading = hit.readings.get(place)?;
+        Some((reading.key?, reading.value?))
     }
 
     fn want_words(&mut self, extension: &Extension) {
@@ -147,7 +155,12 @@ impl RulePlan {
     fn read(&mut self, of: Condition, key: &[Field], values: &[Field], takes_absent: bool) {
         let key = key.iter().map(|field| self.want(field)).collect();
         let values = values.iter().map(|field| self.want(field)).collect();
-        self.reads.push(Read { of, key, values, takes_absent });
+        self.reads.push(Read {
+            of,
+            key,
+            values,
+            takes_absent,
+        });
     }
 
     fn want(&mut self, field: &Field) -> usize {
@@ -157,25 +170,4 @@ impl RulePlan {
             self.wanted.len() - 1
         })
     }
-}
-
-fn names(fields: &[Field]) -> Vec<Arc<str>> {
-    fields.iter().map(|field| Arc::from(field.name())).collect()
-}
-
-/// A correlation means what it says and what its members mean.
-fn fingerprints(rules: &RuleSet) -> Vec<u64> {
-    let mut known: Vec<u64> = Vec::with_capacity(rules.correlations.len());
-    for correlation in &rules.correlations {
-        let mut meaning = correlation.fingerprint.to_le_bytes().to_vec();
-        for source in &correlation.sources {
-            let of_member = match source.member {
-                Member::Rule(at) => rules.rules[at].fingerprint,
-                Member::Correlation(at) => known[at],
-            };
-            meaning.extend(of_member.to_le_bytes());
-        }
-        known.push(xxh3_64(&meaning));
-    }
-    known
 }

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::{Observation, Settings};
-use crate::units::{Span, Time};
+use crate::{
+    event::Stage,
+    units::{Span, Time},
+};
 
 /// One stream of events whose order means something: a file, one API server's webhook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -86,10 +89,12 @@ impl Sources {
         source: SourceId,
         observation: &Observation,
         now: Option<Time>,
-        is_started: bool,
     ) -> Placed {
         let known = self.sources.get(&source).copied();
-        let stand_in = known.map(|progress| progress.watermark).or(now).unwrap_or_default();
+        let stand_in = known
+            .map(|progress| progress.watermark)
+            .or(now)
+            .unwrap_or_default();
         let stamped = observation.stamped.or(observation.time).unwrap_or(stand_in);
         let time = observation.time.unwrap_or(stamped);
         let (stamped, time) = match now {
@@ -107,7 +112,7 @@ impl Sources {
         });
         let after = Progress {
             watermark: before.watermark.max(stamped),
-            shows_started: before.shows_started || is_started,
+            shows_started: before.shows_started || observation.stage == Stage::ResponseStarted,
             top_then: self.top.max(stamped),
             ..before
         };
@@ -116,7 +121,8 @@ impl Sources {
         }
         self.sources.insert(source, after);
         self.top = self.top.max(after.watermark);
-        let held_the_rest_back = before.watermark <= self.watermark && after.watermark > self.watermark;
+        let held_the_rest_back =
+            before.watermark <= self.watermark && after.watermark > self.watermark;
         let was_silent = self.is_silent(&before);
         if known.is_none() || was_silent || held_the_rest_back || self.is_check_due() {
             self.recompute();
@@ -150,7 +156,10 @@ impl Sources {
     }
 
     fn recompute(&mut self) {
-        let active = self.sources.values().filter(|progress| !self.is_silent(progress));
+        let active = self
+            .sources
+            .values()
+            .filter(|progress| !self.is_silent(progress));
         let least = active.map(|progress| progress.watermark).min();
         self.watermark = least.unwrap_or(self.top);
         self.checked = self.top;
@@ -158,7 +167,10 @@ impl Sources {
 
     /// The one that was silent longest goes; the lowest number among several.
     fn forget_one(&mut self) {
-        let longest = self.sources.iter().min_by_key(|(_, progress)| progress.top_then);
+        let longest = self
+            .sources
+            .iter()
+            .min_by_key(|(_, progress)| progress.top_then);
         if let Some(source) = longest.map(|(source, _)| *source) {
             self.sources.remove(&source);
         }
@@ -168,7 +180,6 @@ impl Sources {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Stage;
 
     fn at(seconds: i64) -> Time {
         Time::from_micros(seconds * 1_000_000)
@@ -184,7 +195,7 @@ mod tests {
             facts: None,
             hits: Vec::new(),
         };
-        sources.place(SourceId(source), &observation, now.map(at), false)
+        sources.place(SourceId(source), &observation, now.map(at))
     }
 
     #[test]
@@ -199,7 +210,11 @@ mod tests {
         place(&mut sources, 2, 1_700, None);
         assert_eq!(sources.watermark(), at(1_700), "source 1 fell silent");
         place(&mut sources, 1, 1_260, None);
-        assert_eq!(sources.watermark(), at(1_260), "it came back with what it had kept");
+        assert_eq!(
+            sources.watermark(),
+            at(1_260),
+            "it came back with what it had kept"
+        );
     }
 
     #[test]
@@ -208,7 +223,10 @@ mod tests {
         place(&mut sources, 1, 1_000, None);
         assert!(!place(&mut sources, 1, 700, None).is_late);
         assert!(place(&mut sources, 1, 699, None).is_late);
-        assert!(!place(&mut sources, 2, 10, None).is_late, "an older file is not late");
+        assert!(
+            !place(&mut sources, 2, 10, None).is_late,
+            "an older file is not late"
+        );
         assert_eq!(sources.watermark(), at(10));
     }
 
@@ -218,12 +236,19 @@ mod tests {
         assert_eq!(place(&mut sources, 1, 1_060, Some(1_000)).time, at(1_060));
         assert_eq!(place(&mut sources, 1, 90_000, Some(1_000)).time, at(1_000));
         assert_eq!((sources.clamped(), sources.watermark()), (1, at(1_060)));
-        assert_eq!(place(&mut sources, 2, 90_000, None).time, at(90_000), "a replay has no clock");
+        assert_eq!(
+            place(&mut sources, 2, 90_000, None).time,
+            at(90_000),
+            "a replay has no clock"
+        );
     }
 
     #[test]
     fn sources_have_a_cap() {
-        let mut sources = Sources::new(&Settings { sources_max: 2, ..Settings::default() });
+        let mut sources = Sources::new(&Settings {
+            sources_max: 2,
+            ..Settings::default()
+        });
         for source in 0..10 {
             place(&mut sources, source, i64::from(source), None);
         }
