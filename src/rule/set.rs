@@ -6,7 +6,7 @@ use hashbrown::HashMap;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{
-    Correlation, Extension, RuleMeta,
+    Correlation, Extension, Member, RuleMeta,
     detection::Part,
     index::Plan,
     logic::{Logic, Program},
@@ -72,6 +72,16 @@ pub struct RuleSet {
     pub correlations: Vec<Correlation>,
     pub(super) predicates: Vec<Ready>,
     pub(super) plan: Plan,
+}
+
+impl RuleSet {
+    /// The identity of what a correlation counts.
+    pub fn member(&self, member: Member) -> &RuleMeta {
+        match member {
+            Member::Rule(place) => &self.rules[place].meta,
+            Member::Correlation(place) => &self.correlations[place].meta,
+        }
+    }
 }
 
 /// A rule that is not compiled yet.

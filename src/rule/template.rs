@@ -1,6 +1,6 @@
 //! Text with `{{ field }}` places: the summary of an alert, the commands that answer it.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 
 use crate::{event::Field, units::Span};
 
@@ -169,6 +169,19 @@ fn quoted(value: String) -> String {
         value
     } else {
         format!("'{}'", value.replace('\'', r"'\''"))
+    }
+}
+
+impl fmt::Display for Template {
+    /// As it was written, but for white space within the braces.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.parts.iter().try_for_each(|part| match part {
+            Part::Text(text) => f.write_str(text),
+            Part::Field(field) => write!(f, "{{{{ {} }}}}", field.name()),
+            Part::Count => f.write_str("{{ count }}"),
+            Part::Timespan => f.write_str("{{ timespan }}"),
+            Part::Threshold => f.write_str("{{ threshold }}"),
+        })
     }
 }
 
