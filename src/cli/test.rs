@@ -70,7 +70,9 @@ pub(super) fn run(args: &TestArgs) -> Result<(), Failure> {
     let failed = run_all(&mut out, &rules, &cases)?;
     out.flush()?;
     if cases.is_empty() {
-        return Err(Failure::Wrong("no case has that text in its file or name".into()));
+        return Err(Failure::Wrong(
+            "no case has that text in its file or name".into(),
+        ));
     }
     if failed > 0 {
         return Err(Failure::Failed(String::new()));
@@ -115,15 +117,28 @@ fn write_failure(
         writeln!(out, "  as expected {}", came(&result.alerts[place]))?;
     }
     if result.alerts.is_empty() {
-        writeln!(out, "  no alert came at all; `auditwatch explain` says why for one event")?;
+        writeln!(
+            out,
+            "  no alert came at all; `auditwatch explain` says why for one event"
+        )?;
     }
     writeln!(out)
 }
 
 fn wanted(expectation: &Expectation) -> String {
-    let mut parts = vec![expectation.rule.clone().unwrap_or_else(|| "any rule".to_owned())];
+    let mut parts = vec![
+        expectation
+            .rule
+            .clone()
+            .unwrap_or_else(|| "any rule".to_owned()),
+    ];
     parts.extend(expectation.level.map(|level| level.to_string()));
-    parts.extend(expectation.principal.as_ref().map(|name| format!("principal {name}")));
+    parts.extend(
+        expectation
+            .principal
+            .as_ref()
+            .map(|name| format!("principal {name}")),
+    );
     parts.extend(expectation.count.map(|count| format!("count {count}")));
     parts.join(", ")
 }

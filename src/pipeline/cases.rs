@@ -40,12 +40,19 @@ pub fn run_case(rules: &Arc<RuleSet>, case: &Case) -> CaseResult {
     let mut expected: Vec<&Expectation> = case.expected.iter().collect();
     expected.sort_by_key(|expectation| std::cmp::Reverse(pickiness(expectation)));
     for expectation in expected {
-        match open.iter().position(|&place| meets(&alerts[place], expectation)) {
+        match open
+            .iter()
+            .position(|&place| meets(&alerts[place], expectation))
+        {
             Some(found) => drop(open.remove(found)),
             None => missing.push(expectation.clone()),
         }
     }
-    CaseResult { alerts, missing, surplus: open }
+    CaseResult {
+        alerts,
+        missing,
+        surplus: open,
+    }
 }
 
 /// The alerts that some log text gives, each as it was in the end.
@@ -105,8 +112,14 @@ fn meets(alert: &Alert, expected: &Expectation) -> bool {
         .rule
         .as_deref()
         .is_none_or(|rule| rule == alert.rule.name || rule == alert.rule.id);
-    let principal = alert.shared.principal.as_ref().map_or("", |principal| &*principal.name);
+    let principal = alert
+        .shared
+        .principal
+        .as_ref()
+        .map_or("", |principal| &*principal.name);
     rule && is(&expected.principal, principal)
         && expected.count.is_none_or(|count| count == alert.count)
-        && expected.level.is_none_or(|level| level == alert.rule.severity)
+        && expected
+            .level
+            .is_none_or(|level| level == alert.rule.severity)
 }

@@ -21,11 +21,7 @@ pub struct Judge {
 
 impl Judge {
     /// A judge that has seen nothing.
-    pub fn new(
-        rules: Arc<RuleSet>,
-        engine: detect::Settings,
-        alerts: alert::Settings,
-    ) -> Self {
+    pub fn new(rules: Arc<RuleSet>, engine: detect::Settings, alerts: alert::Settings) -> Self {
         Self {
             engine: Engine::new(rules, engine),
             alerts: Alerts::new(alerts),
@@ -43,7 +39,9 @@ impl Judge {
         detected: &mut dyn FnMut(&Detection),
         out: &mut Vec<Change>,
     ) -> Admission {
-        let admission = self.engine.admit(source, observation, now, &mut self.detections);
+        let admission = self
+            .engine
+            .admit(source, observation, now, &mut self.detections);
         for detection in self.detections.drain(..) {
             detected(&detection);
             self.alerts.fold(detection, out);
