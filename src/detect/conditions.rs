@@ -88,42 +88,38 @@ impl Conditions {
 
     /// Takes on another rule set. What means the same keeps its state.
     pub(super) fn replace(&mut self, rules: Arc<RuleSet>) {
-        let old = std::mem::replace(&mut self.rules, Arc::clone(&rules));
-        self.plan = Arc::new(Plan::new(&rules));
-        let of_rules =
-            |set: &RuleSet| -> Vec<u64> { set.rules.iter().map(|rule| rule.fingerprint).collect() };
-        let of_correlations = |set: &RuleSet| -> Vec<u64> {
-            set.correlations
-                .iter()
-                .map(|correlation| correlation.fingerprint)
-                .collect()
-        };
-        let mut baselines: BTreeMap<u64, Baselines> = of_rules(&old)
+        let (old_rules, old_windows) = meanings(&self.rules);
+        let mut baselines: BTreeMap<u64, Baselines> = old_rules
             .into_iter()
             .zip(self.baselines.drain(..))
             .collect();
-        let mut windows: BTreeMap<u64, Window> = of_correlations(&old)
+        let mut windows: BTreeMap<u64, Window> = old_windows
             .into_iter()
             .zip(self.windows.drain(..))
             .collect();
-        for rule in &rules.rules {
-            let kept = baselines.remove(&rule.fingerprint);
-            self.baselines
-                .push(kept.unwrap_or_else(|| Baselines::new(rule, &self.settings)));
-        }
-        for correlation in &rules.correlations {
-            let kept = windows.remove(&correlation.fingerprint);
-            self.windows
-                .push(kept.unwrap_or_else(|| Window::new(correlation, &self.settings)));
-        }
-        let old_tokens = std::mem::take(&mut self.tokens);
-        for meaning in of_rules(&rules).into_iter().chain(of_correlations(&rules)) {
-            let token = old_tokens.get(&meaning).copied().unwrap_or_else(|| {
+        let mut tokens = std::mem::take(&mut self.tokens);
+        let mut token = |meaning: &u64| {
+            let known = tokens.remove(meaning);
+            let token = known.unwrap_or_else(|| {
                 self.last_token = self.last_token.wrapping_add(1);
                 self.last_token
             });
-            self.tokens.insert(meaning, token);
+            self.tokens.insert(*meaning, token);
+        };
+        let (new_rules, new_windows) = meanings(&rules);
+        new_rules.iter().chain(&new_windows).for_each(&mut token);
+        for (rule, meaning) in rules.rules.iter().zip(new_rules) {
+            let kept = baselines.remove(&meaning);
+            self.baselines
+                .push(kept.unwrap_or_else(|| Baselines::new(rule, &self.settings)));
         }
+        for (correlation, meaning) in rules.correlations.iter().zip(new_windows) {
+            let kept = windows.remove(&meaning);
+            self.windows
+                .push(kept.unwrap_or_else(|| Window::new(correlation, &self.settings)));
+        }
+        self.plan = Arc::new(Plan::new(&rules));
+        self.rules = rules;
     }
 
     /// Evaluates one rule that matched an event.
@@ -202,7 +198,7 @@ impl Conditions {
             match window {
                 Window::Count(window) => add(window.stats(), window.bytes(), 0),
                 Window::Values(window) | Window::Members(window) => {
-                    add(window.stats(), window.bytes(), 0)
+                    add(window.stats(), window.bytes(), 0);
                 }
                 Window::Sequence(window) => add(window.stats(), window.bytes(), window.thinned()),
             }
@@ -419,6 +415,18 @@ impl Window {
             }
         }
     }
+}
+
+/// The fingerprints of the rules and of the correlations.
+fn meanings(rules: &RuleSet) -> (Vec<u64>, Vec<u64>) {
+    (
+        rules.rules.iter().map(|rule| rule.fingerprint).collect(),
+        rules
+            .correlations
+            .iter()
+            .map(|correlation| correlation.fingerprint)
+            .collect(),
+    )
 }
 
 const fn limits(settings: &Settings) -> Limits {
