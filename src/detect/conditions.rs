@@ -4,14 +4,13 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
-    Detection, Hit, Settings, Stats,
+    Detection, Hit, Settings, Stats, Trace,
     plan::{Condition, Feed, Plan, RulePlan},
     told::{self, Told, Values},
     why,
 };
 use crate::{
     baseline::{Novelty, NoveltySpec, Rate, RateSpec},
-    event::Facts,
     rule::{Correlation, Extras, Kind, Member, Rule, RuleSet},
     units::{Span, Time},
     window::{Count, Distinct, Key, Limits, Sequence, Spec, Step, TableStats},
@@ -44,18 +43,18 @@ struct Baselines {
 
 /// The window of one correlation.
 enum Window {
-    Count(Count<Arc<Facts>>),
-    Values(Distinct<Arc<Facts>>),
-    Members(Distinct<Arc<Facts>>),
-    Sequence(Sequence<Arc<Facts>>),
+    Count(Count<Arc<Trace>>),
+    Values(Distinct<Arc<Trace>>),
+    Members(Distinct<Arc<Trace>>),
+    Sequence(Sequence<Arc<Trace>>),
 }
 
 /// One rule matched one event, and when that was.
 #[derive(Clone, Copy)]
 pub(super) struct Met<'a> {
     pub hit: &'a Hit,
-    /// The event's facts; for a chained correlation those of its member's newest evidence.
-    pub facts: &'a Arc<Facts>,
+    /// The event's trace; for a chained correlation that of its member's newest evidence.
+    pub trace: &'a Arc<Trace>,
     /// Event time.
     pub time: Time,
     /// The earliest event time that is still expected.
@@ -137,7 +136,7 @@ impl Conditions {
         } else {
             vec![Told {
                 key: Vec::new(),
-                evidence: vec![Arc::clone(met.facts)],
+                evidence: vec![Arc::clone(met.trace)],
                 count: 1,
                 extras: Extras {
                     count: 1,
@@ -150,7 +149,7 @@ impl Conditions {
             return;
         }
         if rule.reports {
-            let values = Values::new(plan, met.hit);
+            let values = Values::new(plan, met.hit, met.trace);
             out.extend(
                 told.into_iter()
                     .map(|told| told::detection(&rule.meta, &rule.extension, values, told)),
@@ -212,9 +211,9 @@ impl Conditions {
 
     /// What is new, and what is far too much, about an event of a rule with baselines.
     fn odd_for_its_key(&mut self, rule: &Rule, plan: &RulePlan, met: Met<'_>) -> Vec<Told> {
-        let values = Values::new(plan, met.hit);
+        let values = Values::new(plan, met.hit, met.trace);
         let baselines = &mut self.baselines[met.hit.rule as usize];
-        let evidence = || vec![Arc::clone(met.facts)];
+        let evidence = || vec![Arc::clone(met.trace)];
         let mut all = Vec::new();
         if let (Some(spec), Some(novelty)) = (&rule.extension.novelty, &mut baselines.novelty) {
             if let Some((key, value)) = plan.reading(Condition::Novelty, met.hit) {
@@ -291,8 +290,8 @@ impl Conditions {
                 continue;
             };
             if correlation.reports {
-                let told = self.crossing(correlation, feed, plan, met.hit, (step, evidence));
-                let values = Values::new(plan, met.hit);
+                let told = self.crossing(correlation, feed, plan, met, (step, evidence));
+                let values = Values::new(plan, met.hit, met.trace);
                 out.push(told::detection(
                     &correlation.meta,
                     &correlation.extension,
@@ -300,14 +299,10 @@ impl Conditions {
                     told,
                 ));
             }
-            let is_this = Arc::ptr_eq(&newest, met.facts);
-            let time = if is_this {
-                met.time
-            } else {
-                newest.evidence.time
-            };
+            let is_this = Arc::ptr_eq(&newest, met.trace);
+            let time = if is_this { met.time } else { newest.time() };
             let chained = Met {
-                facts: &newest,
+                trace: &newest,
                 time,
                 ..met
             };
@@ -321,8 +316,8 @@ impl Conditions {
         correlation: &Correlation,
         feed: Feed,
         plan: &RulePlan,
-        hit: &Hit,
-        (step, mut evidence): (Step, Vec<Arc<Facts>>),
+        met: Met<'_>,
+        (step, mut evidence): (Step, Vec<Arc<Trace>>),
     ) -> Told {
         // One event may match several members.
         evidence.dedup_by(|one, other| Arc::ptr_eq(one, other));
@@ -336,7 +331,8 @@ impl Conditions {
             .collect();
         let fields = &correlation.sources[feed.source].key;
         Told {
-            key: Values::new(plan, hit).key(correlation.group_by.iter().cloned(), fields),
+            key: Values::new(plan, met.hit, met.trace)
+                .key(correlation.group_by.iter().cloned(), fields),
             count: evidence.len() as u64,
             evidence,
             extras: Extras {
@@ -403,15 +399,15 @@ impl Window {
         key: Key,
         (source, value): (usize, u64),
         met: Met<'_>,
-        out: &mut Vec<Arc<Facts>>,
+        out: &mut Vec<Arc<Trace>>,
     ) -> Step {
-        let (time, horizon, facts) = (met.time, met.horizon, Arc::clone(met.facts));
+        let (time, horizon, trace) = (met.time, met.horizon, Arc::clone(met.trace));
         match self {
-            Self::Count(window) => window.insert(key, time, facts, horizon, out),
-            Self::Values(window) => window.insert(key, (time, value), facts, horizon, out),
-            Self::Members(window) => window.insert(key, (time, source as u64), facts, horizon, out),
+            Self::Count(window) => window.insert(key, time, trace, horizon, out),
+            Self::Values(window) => window.insert(key, (time, value), trace, horizon, out),
+            Self::Members(window) => window.insert(key, (time, source as u64), trace, horizon, out),
             Self::Sequence(window) => {
-                window.insert(key, (time, source as u16), facts, horizon, out)
+                window.insert(key, (time, source as u16), trace, horizon, out)
             }
         }
     }

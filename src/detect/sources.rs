@@ -192,7 +192,7 @@ mod tests {
             stage: Stage::ResponseComplete,
             request: 0,
             is_long_running: false,
-            facts: None,
+            trace: None,
             hits: Vec::new(),
         };
         sources.place(SourceId(source), &observation, now.map(at))
