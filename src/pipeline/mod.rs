@@ -1,1 +1,3 @@
-//! Owns: to be written.
+//! The moving parts joined: what reads, decodes, counts and tells, from archives or live.
+
+pub mod replay;
