@@ -1,7 +1,8 @@
-//! The moving parts joined: observations in, changes of alerts out.
+//! The moving parts joined: what reads, decodes, counts and tells, from archives or live.
 
 mod cases;
 mod judge;
+pub mod replay;
 
 pub use cases::{CaseResult, run_case};
 pub use judge::Judge;

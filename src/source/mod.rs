@@ -1,1 +1,2 @@
 //! Owns: to be written.
+pub mod archive;
