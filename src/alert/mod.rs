@@ -1,1 +1,26 @@
-//! Owns: to be written.
+//! Alerts: what detections become when they are told to people. Pure.
+//!
+//! [`Alerts`] folds detections with the same labels into one [`Alert`], which fires, is updated
+//! while it goes on, and resolves after quiet, all in event time. Next to it stand the words that
+//! every message uses ([`words`]) and the one JSON form ([`to_json`]).
+//!
+//! Not here: who is told, and how (`notify`, `report`).
+
+mod alerts;
+mod change;
+mod json;
+mod labels;
+mod quotes;
+mod shared;
+mod text;
+pub mod words;
+
+pub use alerts::{Alerts, Counts, Settings};
+pub use change::{Alert, Change, Status};
+pub use json::to_json;
+pub use quotes::QUOTES_MAX;
+pub use shared::{Several, Shared, SharedOrigin, SharedTarget};
+pub use text::{cut_middle, cut_middle_by, is_hidden};
+
+#[cfg(test)]
+pub(crate) mod samples;

@@ -1,1 +1,99 @@
-//! Owns: to be written.
+//! The commands: arguments, exit codes and the streams that results and messages go to.
+//!
+//! Results go to stdout, everything else to stderr. A closed pipe ends a command quietly.
+
+mod fields;
+mod terminal;
+
+use std::{io, process::ExitCode};
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+/// Watches Kubernetes audit logs and says who abuses the API.
+#[derive(Debug, Parser)]
+#[command(name = "auditwatch", version, about, arg_required_else_help = true)]
+#[command(max_term_width = 100, disable_help_subcommand = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// List the fields that rules can name.
+    Fields(fields::FieldsArgs),
+    /// Print a completion script for a shell.
+    Completions {
+        /// The shell to complete in.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Why a command ended without doing its job. Each kind has its exit code.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// Something that was asked to hold did not: exit 1. The message may be empty when the
+    /// results on stdout say it all.
+    #[error("{0}")]
+    Failed(String),
+    /// Wrong usage, configuration or rule: exit 2.
+    #[error("{0}")]
+    Wrong(String),
+    /// Input that could not be read at all: exit 3.
+    #[error("{0}")]
+    Unreadable(String),
+    /// Output that could not be written.
+    #[error("cannot write the results: {0}")]
+    Output(#[from] io::Error),
+}
+
+impl Failure {
+    fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Failed(_) => ExitCode::from(1),
+            Self::Wrong(_) => ExitCode::from(2),
+            Self::Unreadable(_) => ExitCode::from(3),
+            // The reader went away, as `head` does: there is nobody to tell.
+            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+            Self::Output(_) => ExitCode::from(3),
+        }
+    }
+}
+
+/// Runs the command that the process was started with.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match dispatch(arguments.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let message = failure.to_string();
+            let closed_pipe = matches!(&failure, Failure::Output(error)
+                if error.kind() == io::ErrorKind::BrokenPipe);
+            if !message.is_empty() && !closed_pipe {
+                terminal::say(&message);
+            }
+            failure.exit_code()
+        }
+    }
+}
+
+fn dispatch(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Fields(args) => fields::run(&args),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "auditwatch", &mut script);
+            Ok(io::Write::write_all(&mut io::stdout().lock(), &script)?)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Arguments::command().debug_assert();
+    }
+}

@@ -30,6 +30,10 @@ pub struct Detection {
 impl Detection {
     /// Event time of the newest evidence.
     pub fn time(&self) -> Time {
-        self.evidence.iter().map(|facts| facts.evidence.time).max().unwrap_or(Time::MIN)
+        self.evidence
+            .iter()
+            .map(|facts| facts.evidence.time)
+            .max()
+            .unwrap_or(Time::MIN)
     }
 }

@@ -1,5 +1,6 @@
 //! What an alert tells about an event: who, with what, from where, on what; owned and redacted.
 
+use super::{Event, Slot, redact::shorten};
 use crate::units::Time;
 
 /// The parts of one audit event that people are shown. Made only for events that matched a rule.
@@ -85,4 +86,49 @@ impl Facts {
     pub const TEXT_MAX: usize = 512;
     /// How many groups are kept.
     pub const GROUPS_MAX: usize = 32;
+}
+
+impl Facts {
+    /// Reads what an alert needs from an event.
+    pub fn of(event: &Event<'_>) -> Self {
+        let keep = |text: &str| shorten(text, Self::TEXT_MAX);
+        let slot = |slot| event.text(slot).map(|text| keep(&text));
+        Self {
+            cluster: event.context().cluster.as_str().into(),
+            principal: PrincipalFacts {
+                name: keep(&event.principal()),
+                kind: event.principal_kind().name(),
+                impersonator: event.impersonator().map(|name| keep(&name)),
+                groups: event
+                    .groups()
+                    .take(Self::GROUPS_MAX)
+                    .map(|name| keep(&name))
+                    .collect(),
+            },
+            credential: event.credential_id().map(|id| CredentialFacts {
+                id: keep(&id),
+                kind: event.credential_kind().unwrap_or("other"),
+            }),
+            origin: OriginFacts {
+                ip: event.origin_ip().map(|ip| keep(&ip)),
+                scope: event.origin_scope().name(),
+                client: keep(&event.client().unwrap_or_default()),
+                user_agent: slot(Slot::UserAgent).unwrap_or_default(),
+            },
+            target: TargetFacts {
+                verb: slot(Slot::Verb).unwrap_or_default(),
+                resource: slot(Slot::Resource),
+                subresource: slot(Slot::Subresource),
+                namespace: slot(Slot::Namespace),
+                name: slot(Slot::Name),
+            },
+            evidence: Evidence {
+                audit_id: slot(Slot::AuditId).unwrap_or_default(),
+                time: event.received().unwrap_or_default(),
+                verb: slot(Slot::Verb).unwrap_or_default(),
+                uri: slot(Slot::RequestUri).unwrap_or_default(),
+                code: event.code(),
+            },
+        }
+    }
 }

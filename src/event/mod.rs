@@ -1,9 +1,35 @@
-//! One audit event.
+//! One audit event: its slots, the fields that rules name, who, what, where from, how it ended.
+//!
+//! Everything is a view over the bytes of the batch and read on demand. What is shown to people
+//! goes through [`redact`] first.
 
+mod audit_event;
+mod body;
+mod certificate;
+mod credential;
+mod exec;
 mod facts;
 mod field;
+mod json;
+mod origin;
+mod outcome;
+mod principal;
+mod redact;
 mod slot;
+mod table;
+mod value;
+mod workload;
 
+#[cfg(test)]
+mod tests;
+
+pub use audit_event::{Context, Event, Stage};
 pub use facts::{CredentialFacts, Evidence, Facts, OriginFacts, PrincipalFacts, TargetFacts};
-pub use field::Field;
+pub use field::{Field, UnknownField};
+pub use origin::OriginScope;
+pub use outcome::Outcome;
+pub use principal::PrincipalKind;
+pub use redact::{REDACTED, redact, shorten};
 pub use slot::{Slot, Slots};
+pub use table::{AuditLevel, Entry, FIELDS, FieldGroup};
+pub use value::Value;

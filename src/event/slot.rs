@@ -7,7 +7,10 @@
 /// One field of the event that has its own slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
-#[expect(missing_docs, reason = "each is the field of the same name; the field table tells more")]
+#[expect(
+    missing_docs,
+    reason = "each is the field of the same name; the field table tells more"
+)]
 pub enum Slot {
     Kind,
     ApiVersion,

@@ -15,8 +15,13 @@ pub enum Severity {
 
 impl Severity {
     /// From least to most urgent.
-    pub const ALL: [Self; 5] =
-        [Self::Informational, Self::Low, Self::Medium, Self::High, Self::Critical];
+    pub const ALL: [Self; 5] = [
+        Self::Informational,
+        Self::Low,
+        Self::Medium,
+        Self::High,
+        Self::Critical,
+    ];
 
     /// As rules and alerts spell it.
     pub const fn name(self) -> &'static str {
@@ -31,7 +36,9 @@ impl Severity {
 
     /// Reads Sigma's spelling.
     pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|severity| severity.name() == text)
+        Self::ALL
+            .into_iter()
+            .find(|severity| severity.name() == text)
     }
 }
 

@@ -63,10 +63,17 @@ mod tests {
             ("1 GiB", 1 << 30, "1 GiB"),
         ] {
             let size = ByteSize::parse(text).unwrap();
-            assert_eq!((size.0, size.to_string().as_str()), (bytes, printed), "{text}");
+            assert_eq!(
+                (size.0, size.to_string().as_str()),
+                (bytes, printed),
+                "{text}"
+            );
         }
         for text in ["", "MiB", "-1", "1.5GiB", "99999999999TiB"] {
-            assert!(ByteSize::parse(text).unwrap_err().contains("write it like"), "{text}");
+            assert!(
+                ByteSize::parse(text).unwrap_err().contains("write it like"),
+                "{text}"
+            );
         }
     }
 }

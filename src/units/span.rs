@@ -40,7 +40,8 @@ impl Span {
     /// # Errors
     /// Says what is wrong and what may be written instead.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{text}` is not a length of time; write it like 30s, 5m, 1h30m or 7d");
+        let wrong =
+            || format!("`{text}` is not a length of time; write it like 30s, 5m, 1h30m or 7d");
         let mut rest = text.trim();
         if rest.is_empty() {
             return Err(wrong());
@@ -49,9 +50,15 @@ impl Span {
         while !rest.is_empty() {
             let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
             let (number, tail) = rest.split_at(digits);
-            let unit_end = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
+            let unit_end = tail
+                .find(|c: char| c.is_ascii_digit())
+                .unwrap_or(tail.len());
             let (unit, tail) = tail.split_at(unit_end);
-            let micros = UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(wrong)?.1;
+            let micros = UNITS
+                .iter()
+                .find(|(name, _)| *name == unit)
+                .ok_or_else(wrong)?
+                .1;
             let number: i64 = number.parse().map_err(|_| wrong())?;
             total = number
                 .checked_mul(micros)

@@ -1,0 +1,213 @@
+//! The words that every message uses: who, with what, what, from where, when.
+//!
+//! Each answer is a [`Phrase`] that keeps our words apart from values that a stranger may have
+//! chosen, so that whoever shows it can make the latter harmless in its own way.
+
+use super::{Alert, Several};
+use crate::{event::PrincipalFacts, units::Time};
+
+/// One piece of a phrase.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// Our own words; no need to escape them.
+    Ours(String),
+    /// A value from the event; never to be shown raw.
+    Theirs(String),
+}
+
+/// A piece of a sentence, of our words and their values.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Phrase(pub Vec<Piece>);
+
+impl Phrase {
+    fn ours(mut self, text: impl Into<String>) -> Self {
+        self.0.push(Piece::Ours(text.into()));
+        self
+    }
+
+    fn theirs(mut self, text: impl Into<String>) -> Self {
+        self.0.push(Piece::Theirs(text.into()));
+        self
+    }
+
+    /// `12 addresses: a, b and 10 more`; the value alone when there is one.
+    fn several(self, several: &Several, nouns: &str, shown_max: usize) -> Self {
+        if let [one] = several.first() {
+            return self.theirs(&**one);
+        }
+        let many = several.distinct() == Several::DISTINCT_MAX;
+        let more = if many { " or more" } else { "" };
+        let mut phrase = self.ours(format!("{}{more} {nouns}: ", several.distinct()));
+        for (n, value) in several.first().iter().take(shown_max).enumerate() {
+            phrase = if n > 0 { phrase.ours(", ") } else { phrase };
+            phrase = phrase.theirs(&**value);
+        }
+        let left = several
+            .distinct()
+            .saturating_sub(shown_max.min(several.first().len()));
+        if left > 0 {
+            phrase.ours(format!(" and {left} more"))
+        } else {
+            phrase
+        }
+    }
+}
+
+/// How many of several values a phrase names.
+const SHOWN_MAX: usize = 4;
+
+/// Who did it: the real caller first, then whom the caller acted as.
+pub fn who(alert: &Alert) -> Phrase {
+    let Some(principal) = &alert.shared.principal else {
+        return Phrase::default().several(&alert.principals, "principals", SHOWN_MAX);
+    };
+    let kind = match principal.kind {
+        "serviceaccount" => "service account",
+        "control-plane" => "control plane",
+        kind => kind,
+    };
+    match &principal.impersonator {
+        Some(real) => Phrase::default()
+            .theirs(&**real)
+            .ours(" acting as ")
+            .theirs(&*principal.name)
+            .ours(format!(" ({kind})")),
+        None if principal.kind == "unauthenticated" => {
+            Phrase::default().ours("nobody known: no valid credential was shown")
+        }
+        // Several impersonators, or only some requests under impersonation.
+        None if alert.principals.distinct() > 1 => {
+            let phrase = Phrase::default()
+                .theirs(&*principal.name)
+                .ours(format!(" ({kind}); "));
+            phrase.several(&alert.principals, "ways", SHOWN_MAX)
+        }
+        None => Phrase::default()
+            .theirs(&*principal.name)
+            .ours(format!(" ({kind})")),
+    }
+}
+
+/// The groups worth a look: those that not every caller of the same kind has.
+pub fn groups(alert: &Alert) -> Option<Phrase> {
+    let groups = &alert.shared.principal.as_ref()?.groups;
+    let telling = |group: &&str| {
+        !matches!(
+            *group,
+            "system:authenticated" | "system:unauthenticated" | "system:nodes"
+        ) && !group.starts_with("system:serviceaccounts")
+    };
+    let mut phrase = Phrase::default();
+    for (n, group) in groups
+        .iter()
+        .map(|group| &**group)
+        .filter(telling)
+        .take(SHOWN_MAX)
+        .enumerate()
+    {
+        phrase = if n > 0 { phrase.ours(", ") } else { phrase };
+        phrase = phrase.theirs(group);
+    }
+    (!phrase.0.is_empty()).then_some(phrase)
+}
+
+/// With which credential, when all requests used the same.
+pub fn credential(alert: &Alert) -> Option<Phrase> {
+    let credential = alert.shared.credential.as_ref()?;
+    Some(
+        Phrase::default()
+            .ours(format!("{} ", credential.kind))
+            .theirs(&*credential.id),
+    )
+}
+
+/// What was done to what.
+pub fn what(alert: &Alert) -> Phrase {
+    let target = &alert.shared.target;
+    let mut phrase = match &target.verb {
+        Some(verb) => Phrase::default().theirs(&**verb).ours(" "),
+        None => Phrase::default().ours("several verbs on "),
+    };
+    phrase = match alert.resources.distinct() {
+        0 => match alert.evidence.first() {
+            Some(facts) => phrase.theirs(&*facts.evidence.uri),
+            None => phrase,
+        },
+        _ => phrase.several(&alert.resources, "resources", SHOWN_MAX),
+    };
+    if let Some(name) = &target.name {
+        phrase = phrase.ours(" ").theirs(&**name);
+    }
+    match (&target.namespace, alert.namespaces.distinct()) {
+        (Some(namespace), _) => phrase.ours(" in namespace ").theirs(&**namespace),
+        (None, 0) => phrase,
+        (None, 1) => phrase.ours(" in the cluster and in namespace ").several(
+            &alert.namespaces,
+            "namespaces",
+            SHOWN_MAX,
+        ),
+        (None, _) => phrase
+            .ours(" in ")
+            .several(&alert.namespaces, "namespaces", SHOWN_MAX),
+    }
+}
+
+/// From where, and with which client as far as the caller told the truth.
+pub fn from(alert: &Alert) -> Phrase {
+    let origin = &alert.shared.origin;
+    let mut phrase = match (&origin.ip, alert.origins.distinct()) {
+        (Some(ip), _) => Phrase::default().theirs(&**ip),
+        (None, 0) => Phrase::default().ours("no recorded address"),
+        (None, _) => Phrase::default().several(&alert.origins, "addresses", SHOWN_MAX),
+    };
+    if let Some(scope) = origin.scope.filter(|scope| *scope != "unknown") {
+        phrase = phrase.ours(format!(" ({scope})"));
+    }
+    match (&origin.user_agent, &origin.client) {
+        (Some(agent), _) if !agent.is_empty() => phrase.ours(" with ").theirs(&**agent),
+        (Some(_), _) => phrase.ours(" with no user agent"),
+        (None, Some(client)) => phrase.ours(" with ").theirs(&**client),
+        (None, None) => phrase.ours(" with several clients"),
+    }
+}
+
+/// When: `2026-11-23 11:05:00 to 11:10:30 UTC`.
+pub fn when(alert: &Alert) -> String {
+    between(alert.starts_at, alert.last_seen_at)
+}
+
+/// A stretch of time, with the date once where it is the same: `2026-11-23 11:05:00 UTC` when it
+/// is shorter than a second.
+pub fn between(from: Time, to: Time) -> String {
+    let (from, to) = (from.to_string(), to.to_string());
+    let parts = |text: &str| Some((text.get(..10)?.to_owned(), text.get(11..19)?.to_owned()));
+    match (parts(&from), parts(&to)) {
+        (Some((day, start)), Some((last_day, end))) if day == last_day && start == end => {
+            format!("{day} {start} UTC")
+        }
+        (Some((day, start)), Some((last_day, end))) if day == last_day => {
+            format!("{day} {start} to {end} UTC")
+        }
+        (Some((day, start)), Some((last_day, end))) => {
+            format!("{day} {start} to {last_day} {end} UTC")
+        }
+        _ => "an unknown time".to_owned(),
+    }
+}
+
+/// How many requests: `1 request`, `37 requests`.
+pub fn requests(count: u64) -> String {
+    format!(
+        "{count} {}",
+        if count == 1 { "request" } else { "requests" }
+    )
+}
+
+/// Short form of a principal, for a line: its name, or what stands in for it.
+pub fn short_name(principal: &PrincipalFacts) -> &str {
+    if principal.name.is_empty() {
+        principal.kind
+    } else {
+        &principal.name
+    }
+}

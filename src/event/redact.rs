@@ -1,0 +1,109 @@
+//! Takes secrets out of text before anybody is shown it.
+
+use std::{borrow::Cow, sync::LazyLock};
+
+use regex::{Captures, Regex};
+
+/// What stands in place of a secret.
+pub const REDACTED: &str = "[redacted]";
+
+/// Shapes of secrets. The first group, when there is one, is kept: it says what was there.
+static SHAPES: LazyLock<Vec<Regex>> = LazyLock::new(|| {
+    [
+        // A JSON Web Token: header and payload in base64url, `{"` first, so `eyJ`.
+        r"()eyJ[A-Za-z0-9_-]{6,}(?:\.[A-Za-z0-9_-]*){0,2}",
+        // A header or parameter that carries one.
+        r"(?i)(\b(?:bearer|basic)(?:\s+|\+|%20))[A-Za-z0-9+/=._~%-]{6,}",
+        r"(?i)((?:passw(?:or)?d|passphrase|secret|token|api_?-?key|access_?-?key|credential|authorization|private_?-?key)[A-Za-z0-9_-]*(?:=|%3[dD]|:\s?|%3[aA]))[^&\s;,]+",
+        r"(?i)((?:--?(?:password|token|secret|api-key))(?:\s+|\+|%20|&command=))[^&\s]+",
+        // AWS access keys, PEM blocks, GitHub and Slack tokens.
+        r"()\b(?:AKIA|ASIA)[A-Z0-9]{12,}",
+        r"()-----BEGIN[A-Z +]*PRIVATE KEY[\s\S]*",
+        r"()\b(?:gh[pousr]_[A-Za-z0-9]{20,}|xox[abprs]-[A-Za-z0-9-]{10,})",
+    ]
+    .iter()
+    .filter_map(|pattern| Regex::new(pattern).ok())
+    .collect()
+});
+
+/// The text with everything that looks like a secret replaced by [`REDACTED`].
+pub fn redact(text: &str) -> Cow<'_, str> {
+    let mut clean = Cow::Borrowed(text);
+    for shape in SHAPES.iter() {
+        let replaced = shape.replace_all(&clean, |found: &Captures<'_>| {
+            format!(
+                "{}{REDACTED}",
+                found.get(1).map_or("", |kept| kept.as_str())
+            )
+        });
+        if let Cow::Owned(replaced) = replaced {
+            clean = Cow::Owned(replaced);
+        }
+    }
+    clean
+}
+
+/// The text redacted and cut in the middle to at most `max` characters.
+pub fn shorten(text: &str, max: usize) -> Box<str> {
+    let clean = redact(text);
+    let count = clean.chars().count();
+    if count <= max {
+        return clean.into();
+    }
+    let head = max / 2;
+    let tail = max - head - 1;
+    let mut short: String = clean.chars().take(head).collect();
+    short.push('…');
+    short.extend(clean.chars().skip(count - tail));
+    short.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn takes_secrets_out() {
+        for (text, clean) in [
+            (
+                "/exec?command=curl&command=-H&command=Authorization%3A+Bearer+abcdef123456",
+                "/exec?command=curl&command=-H&command=Authorization%3A[redacted]",
+            ),
+            ("token=abc123&watch=true", "token=[redacted]&watch=true"),
+            (
+                "mysql -u root --password hunter2 -h db",
+                "mysql -u root --password [redacted] -h db",
+            ),
+            (
+                "x eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJrIn0.sig y",
+                "x [redacted] y",
+            ),
+            ("AWS AKIAIOSFODNN7EXAMPLE", "AWS [redacted]"),
+        ] {
+            let found = redact(text);
+            assert!(
+                !found.contains("abcdef123456") && !found.contains("hunter2"),
+                "{found}"
+            );
+            assert_eq!(found, clean);
+        }
+    }
+
+    #[test]
+    fn leaves_ordinary_requests_alone() {
+        for text in [
+            "/api/v1/namespaces/shop/secrets/db-token-x7x9z",
+            "/api/v1/namespaces/kube-system/serviceaccounts/default/token",
+            "/api/v1/secrets?limit=500&watch=true",
+            "/apis/apps/v1/namespaces/payments-prod/deployments/checkout-tokenizer/scale",
+        ] {
+            assert_eq!(redact(text), text);
+        }
+    }
+
+    #[test]
+    fn cuts_in_the_middle() {
+        assert_eq!(&*shorten("abcdefghij", 5), "ab…ij");
+        assert_eq!(&*shorten("abc", 5), "abc");
+    }
+}

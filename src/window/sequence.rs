@@ -1,0 +1,183 @@
+//! `temporal_ordered`: all members occur in their order within a timespan.
+
+use super::{
+    Key, Limits, Spec, Step, Table, TableStats,
+    ring::{Occurrence, Ring},
+};
+use crate::units::Time;
+
+/// How many occurrences of one member a key holds.
+const PER_MEMBER: usize = 64;
+
+/// Looks for chains: an occurrence of each member, in the members' order of time (equal times are
+/// in order), the last no later than a timespan after the first.
+///
+/// An occurrence counts when it is part of any chain. Arrival may be in any order. When a key has
+/// more than [`PER_MEMBER`] occurrences of one member, those between two others of the same member
+/// go first, because a chain seldom needs them, then its oldest; other members are not touched, so
+/// a flood of first steps does not wash away the second.
+pub struct Sequence<P> {
+    spec: Spec,
+    members: u16,
+    table: Table<Ring<u16, P>>,
+    bounds: Vec<Chain>,
+    thinned: u64,
+}
+
+/// The tightest chain through one occurrence.
+#[derive(Clone, Copy)]
+struct Chain {
+    /// The latest start of a chain from the first member up to this occurrence.
+    start: Option<Time>,
+    /// The earliest end of a chain from this occurrence to the last member.
+    end: Option<Time>,
+}
+
+impl<P> Sequence<P> {
+    /// An empty window for chains of `members` members. `spec.min` and `spec.max` do not matter: a
+    /// chain has all its members.
+    pub fn new(spec: Spec, members: u16, limits: Limits) -> Self {
+        Self {
+            spec,
+            members: members.max(1),
+            table: Table::new(limits),
+            bounds: Vec::new(),
+            thinned: 0,
+        }
+    }
+
+    /// Takes in one occurrence of the member at place `at.1`. Payloads that count now are appended
+    /// to `out` in order of time. `horizon` is the earliest event time that is still expected.
+    pub fn insert(
+        &mut self,
+        key: Key,
+        at: (Time, u16),
+        payload: P,
+        horizon: Time,
+        out: &mut Vec<P>,
+    ) -> Step {
+        let Self {
+            spec,
+            members,
+            table,
+            bounds,
+            thinned,
+        } = self;
+        let keep_from = spec.keep_from(horizon);
+        let (time, member) = at;
+        table.update(key, time, keep_from, Ring::new, |ring| {
+            ring.prune(keep_from);
+            let before = out.len();
+            place(ring, time, member, payload);
+            count_chains(ring, time, spec, *members, bounds, out);
+            *thinned += thin(ring, member);
+            let counted = out.len() - before;
+            let within = if counted > 0 { u64::from(*members) } else { 0 };
+            Step {
+                counted,
+                within,
+                is_exact: true,
+            }
+        })
+    }
+
+    /// Takes back memory of keys that are over at `horizon`, looking at `count` of them.
+    pub fn sweep(&mut self, horizon: Time, count: usize) {
+        self.table.sweep(self.spec.keep_from(horizon), count);
+    }
+
+    /// Numbers for metrics.
+    pub fn stats(&self) -> TableStats {
+        self.table.stats()
+    }
+
+    /// Memory of the table, without what the keys hold on the heap.
+    pub fn bytes(&self) -> usize {
+        self.table.bytes()
+    }
+
+    /// Occurrences that were let go because a key had too many of one member, before they counted
+    /// or grew old.
+    pub const fn thinned(&self) -> u64 {
+        self.thinned
+    }
+}
+
+/// Sorted by time and, where times are equal, by member: a chain may use both.
+fn place<P>(ring: &mut Ring<u16, P>, time: Time, member: u16, payload: P) {
+    let at = ring
+        .0
+        .partition_point(|other| (other.time, other.tag) <= (time, member));
+    let occurrence = Occurrence {
+        time,
+        tag: member,
+        weight: 1,
+        payload: Some(payload),
+    };
+    ring.0.insert(at, occurrence);
+}
+
+/// Counts what is part of a chain. Only occurrences within a timespan of the new one can have
+/// become part of a new chain, and all of that chain lies there too.
+fn count_chains<P>(
+    ring: &mut Ring<u16, P>,
+    time: Time,
+    spec: &Spec,
+    members: u16,
+    bounds: &mut Vec<Chain>,
+    out: &mut Vec<P>,
+) {
+    let from = ring.first_from(time.minus(spec.timespan));
+    let to = ring.first_after(time.plus(spec.timespan));
+    let last = members - 1;
+    bounds.clear();
+    let mut latest: Vec<Option<Time>> = vec![None; usize::from(members)];
+    for occurrence in ring.0.range(from..to) {
+        let member = usize::from(occurrence.tag);
+        let start = match member.checked_sub(1) {
+            None => Some(occurrence.time),
+            Some(previous) => latest.get(previous).copied().flatten(),
+        };
+        if let Some(latest) = latest.get_mut(member) {
+            *latest = start.max(*latest);
+        }
+        bounds.push(Chain { start, end: None });
+    }
+    let mut earliest: Vec<Option<Time>> = vec![None; usize::from(members)];
+    for (occurrence, chain) in ring.0.range(from..to).zip(bounds.iter_mut()).rev() {
+        let member = usize::from(occurrence.tag);
+        chain.end = if occurrence.tag == last {
+            Some(occurrence.time)
+        } else {
+            earliest.get(member + 1).copied().flatten()
+        };
+        if let (Some(earliest), Some(end)) = (earliest.get_mut(member), chain.end) {
+            *earliest = Some(earliest.map_or(end, |known| known.min(end)));
+        }
+    }
+    for (occurrence, chain) in ring.0.range_mut(from..to).zip(bounds) {
+        if let Chain {
+            start: Some(start),
+            end: Some(end),
+        } = chain
+            && end.since(*start) <= spec.timespan
+        {
+            out.extend(occurrence.payload.take());
+        }
+    }
+}
+
+/// Keeps each member within its share of the ring; returns how many uncounted ones went.
+fn thin<P>(ring: &mut Ring<u16, P>, member: u16) -> u64 {
+    let is_ours = |ring: &Ring<u16, P>, at: usize| ring.0[at].tag == member;
+    let ours: Vec<usize> = (0..ring.len()).filter(|&at| is_ours(ring, at)).collect();
+    let (true, Some(&oldest)) = (ours.len() > PER_MEMBER, ours.first()) else {
+        return 0;
+    };
+    let is_between = |&at: &usize| {
+        at > 0 && at + 1 < ring.len() && is_ours(ring, at - 1) && is_ours(ring, at + 1)
+    };
+    let goes = ours.iter().copied().find(is_between).unwrap_or(oldest);
+    let gone = ring.0.remove(goes);
+    u64::from(gone.is_some_and(|gone| !gone.is_counted()))
+}
