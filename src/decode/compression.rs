@@ -36,7 +36,10 @@ enum Inner<R: Read> {
 /// When the first bytes cannot be read.
 pub fn open<R: Read>(mut reader: R) -> io::Result<Plain<R>> {
     let mut magic = Vec::with_capacity(ZSTD.len());
-    reader.by_ref().take(ZSTD.len() as u64).read_to_end(&mut magic)?;
+    reader
+        .by_ref()
+        .take(ZSTD.len() as u64)
+        .read_to_end(&mut magic)?;
     let is_gzip = magic.starts_with(&GZIP);
     let is_skippable = magic.first().is_some_and(|first| first & 0xf0 == 0x50)
         && magic.get(1..) == Some(&ZSTD_SKIPPABLE[..]);
@@ -44,7 +47,9 @@ pub fn open<R: Read>(mut reader: R) -> io::Result<Plain<R>> {
     let peeked = Cursor::new(magic).chain(reader);
     Ok(Plain(if is_gzip {
         let input = BufReader::with_capacity(INPUT_BYTES, peeked);
-        Inner::Gzip(Gzip { member: Some(GzDecoder::new(input)) })
+        Inner::Gzip(Gzip {
+            member: Some(GzDecoder::new(input)),
+        })
     } else if is_zstd {
         let input = BufReader::with_capacity(INPUT_BYTES, peeked);
         Inner::Zstd(zstd::Decoder::with_buffer(input)?)
@@ -157,20 +162,32 @@ mod tests {
             (b"\x1f".to_vec(), "\x1f"),
             (gzip(b"one"), "one"),
             ([gzip(b"one"), gzip(b""), gzip(b"two")].concat(), "onetwo"),
-            ([gzip(b"one"), vec![0; 200_000], gzip(b"two"), vec![0; 7]].concat(), "onetwo"),
+            (
+                [gzip(b"one"), vec![0; 200_000], gzip(b"two"), vec![0; 7]].concat(),
+                "onetwo",
+            ),
             (zstd(b"one"), "one"),
-            ([zstd(b"one"), skippable.to_vec(), zstd(b"two")].concat(), "onetwo"),
+            (
+                [zstd(b"one"), skippable.to_vec(), zstd(b"two")].concat(),
+                "onetwo",
+            ),
             ([skippable.to_vec(), zstd(b"one")].concat(), "one"),
         ] {
             let (read, end) = read(&input);
-            assert_eq!((read, end.is_ok()), (plain.as_bytes().to_vec(), true), "{plain}");
+            assert_eq!(
+                (read, end.is_ok()),
+                (plain.as_bytes().to_vec(), true),
+                "{plain}"
+            );
         }
     }
 
     #[test]
     fn a_corrupt_tail_keeps_what_came_before() {
         // Text that does not compress away, so that the cut falls into its middle.
-        let numbers: String = (0..200_000u64).map(|n| format!("{}\n", n.wrapping_mul(n) % 9973)).collect();
+        let numbers: String = (0..200_000u64)
+            .map(|n| format!("{}\n", n.wrapping_mul(n) % 9973))
+            .collect();
         let plain = numbers.as_bytes();
         for mut packed in [gzip(plain), zstd(plain)] {
             packed.truncate(packed.len() / 2);

@@ -34,7 +34,12 @@ pub fn each_event<'b>(block: &'b Block, visit: &mut dyn FnMut(Decoded<'b>)) {
     for reject in &block.rejects {
         visit(Decoded::Reject(reject.clone()));
     }
-    let mut reader = Reader { bytes: &block.bytes, base: block.offset, item: None, visit };
+    let mut reader = Reader {
+        bytes: &block.bytes,
+        base: block.offset,
+        item: None,
+        visit,
+    };
     let length = block.bytes.len();
     let mut read = |start: usize, end: usize, is_last: bool| {
         let whole = if is_last { block.end } else { End::Whole };
@@ -60,8 +65,10 @@ pub fn each_event<'b>(block: &'b Block, visit: &mut dyn FnMut(Decoded<'b>)) {
 /// How the text of a record that was cut off by a crash goes on: with the next record of the
 /// process that came after.
 const NEXT_RECORD: &[u8] = b"{\"kind\":\"Event";
-const NEXT_RECORD_REST: [&[u8]; 2] =
-    [b"\",\"apiVersion\":\"audit.k8s.io/", b"List\",\"apiVersion\":\"audit.k8s.io/"];
+const NEXT_RECORD_REST: [&[u8]; 2] = [
+    b"\",\"apiVersion\":\"audit.k8s.io/",
+    b"List\",\"apiVersion\":\"audit.k8s.io/",
+];
 /// How many places in a bad record are tried as the beginning of the next one. A caller of the
 /// API server can put such text into a request body.
 const RESCUES_MAX: usize = 8;
@@ -85,14 +92,20 @@ impl<'b> Reader<'b, '_> {
             let trimmed = trim(&self.bytes[start..end]);
             start += trimmed.start;
             let end = start + trimmed.len();
-            let Err(failure) = self.values(start, end) else { return };
+            let Err(failure) = self.values(start, end) else {
+                return;
+            };
             let reason = match whole {
                 End::Whole => failure.reason,
                 End::Torn | End::Rejected => Reason::Torn,
             };
             if let Some(next) = self.next_record(failure.start + 1, end) {
                 let is_json = matches!(self.bytes[failure.start], b'{' | b'[');
-                let reason = if is_json { Reason::Torn } else { Reason::NotJson };
+                let reason = if is_json {
+                    Reason::Torn
+                } else {
+                    Reason::NotJson
+                };
                 self.reject(reason, failure.start, next);
                 start = next;
             } else if let Some((item, level)) = self.item {
@@ -110,12 +123,19 @@ impl<'b> Reader<'b, '_> {
     fn values(&mut self, start: usize, end: usize) -> Result<(), Failure> {
         self.item = None;
         let Ok(text) = simdutf8::basic::from_utf8(&self.bytes[start..end]) else {
-            return Err(Failure { reason: Reason::NotUtf8, start });
+            return Err(Failure {
+                reason: Reason::NotUtf8,
+                start,
+            });
         };
         let mut cursor = Cursor::new(text, 0);
         while let Some(first) = cursor.peek() {
             let value = start + cursor.at();
-            let mut event = EventReader { start, cursor: &mut cursor, reader: self };
+            let mut event = EventReader {
+                start,
+                cursor: &mut cursor,
+                reader: self,
+            };
             let read = match first {
                 b'{' => event.object(0),
                 b'[' => event.elements(Level::Array, 1),
@@ -126,7 +146,10 @@ impl<'b> Reader<'b, '_> {
                 }
                 _ => Err(Fault),
             };
-            read.map_err(|Fault| Failure { reason: Reason::NotJson, start: value })?;
+            read.map_err(|Fault| Failure {
+                reason: Reason::NotJson,
+                start: value,
+            })?;
         }
         Ok(())
     }
@@ -138,14 +161,21 @@ impl<'b> Reader<'b, '_> {
             let rest = &bytes[found + NEXT_RECORD.len()..];
             NEXT_RECORD_REST.iter().any(|next| rest.starts_with(next))
         };
-        let mut places = memmem::find_iter(bytes, NEXT_RECORD).filter(is_next).take(RESCUES_MAX);
-        places.find(|found| is_json(&bytes[*found..])).map(|found| from + found)
+        let mut places = memmem::find_iter(bytes, NEXT_RECORD)
+            .filter(is_next)
+            .take(RESCUES_MAX);
+        places
+            .find(|found| is_json(&bytes[*found..]))
+            .map(|found| from + found)
     }
 
     /// Reads what is left of a list in which an item is no JSON: finds the items by their
     /// brackets alone and reads each for itself.
     fn salvage(&mut self, start: usize, end: usize, level: Level, whole: End) {
-        let chunk = Chunk { bytes: &self.bytes[start..end], base: start as u64 };
+        let chunk = Chunk {
+            bytes: &self.bytes[start..end],
+            base: start as u64,
+        };
         let mut items = Values::new(level, chunk.base, usize::MAX);
         items.scan(chunk, chunk.base);
         items.finish(chunk);
@@ -164,7 +194,11 @@ impl<'b> Reader<'b, '_> {
 
     fn reject(&mut self, reason: Reason, start: usize, end: usize) {
         let offset = self.base + start as u64;
-        (self.visit)(Decoded::Reject(Reject::new(reason, offset, &self.bytes[start..end])));
+        (self.visit)(Decoded::Reject(Reject::new(
+            reason,
+            offset,
+            &self.bytes[start..end],
+        )));
     }
 }
 
@@ -184,12 +218,18 @@ fn trim(record: &[u8]) -> std::ops::Range<usize> {
         start += 3;
         start += front(&record[start..]);
     }
-    let back = record[start..].iter().rev().take_while(|byte| is_blank(byte)).count();
+    let back = record[start..]
+        .iter()
+        .rev()
+        .take_while(|byte| is_blank(byte))
+        .count();
     start..record.len() - back
 }
 
 fn is_json(bytes: &[u8]) -> bool {
-    let Ok(text) = simdutf8::basic::from_utf8(bytes) else { return false };
+    let Ok(text) = simdutf8::basic::from_utf8(bytes) else {
+        return false;
+    };
     let mut cursor = Cursor::new(text, 0);
     while cursor.peek().is_some() {
         if cursor.value().is_err() {
@@ -217,8 +257,11 @@ impl<'b> EventReader<'_, 'b, '_, '_> {
             Some(Field::Items) if lists < LISTS_MAX => {
                 found.is_list = true;
                 if cursor.peek() == Some(b'[') {
-                    let mut items =
-                        EventReader { start: self.start, cursor, reader: self.reader };
+                    let mut items = EventReader {
+                        start: self.start,
+                        cursor,
+                        reader: self.reader,
+                    };
                     return items.elements(Level::Items, lists + 1);
                 }
                 found.is_misshapen |= cursor.value()? != "null";
@@ -226,8 +269,7 @@ impl<'b> EventReader<'_, 'b, '_, '_> {
             }
             Some(Field::Items) | None => cursor.value().map(|_| ()),
         })?;
-        let is_event =
-            !slots.raw(Slot::AuditId).is_empty() && !slots.raw(Slot::Stage).is_empty();
+        let is_event = !slots.raw(Slot::AuditId).is_empty() && !slots.raw(Slot::Stage).is_empty();
         let is_list = found.is_list || slots.raw(Slot::Kind) == "\"EventList\"";
         if found.is_misshapen {
             self.reject(Reason::Shape, start);
@@ -267,7 +309,8 @@ impl<'b> EventReader<'_, 'b, '_, '_> {
     }
 
     fn reject(&mut self, reason: Reason, start: usize) {
-        self.reader.reject(reason, self.start + start, self.start + self.cursor.at());
+        self.reader
+            .reject(reason, self.start + start, self.start + self.cursor.at());
     }
 }
 

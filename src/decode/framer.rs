@@ -33,7 +33,10 @@ impl Default for Limits {
     /// 256 KiB, and 48 MiB: an API server that truncates events sends lists of up to 400 times
     /// 100 KiB, which a webhook's journal keeps as one line.
     fn default() -> Self {
-        Self { block_bytes: 256 << 10, record_bytes_max: 48 << 20 }
+        Self {
+            block_bytes: 256 << 10,
+            record_bytes_max: 48 << 20,
+        }
     }
 }
 
@@ -133,6 +136,16 @@ impl Framer {
         }
     }
 
+    /// For a stream that is one document or several, and not lines: the elements of an outermost
+    /// list pass one by one, even when all stand on a single line.
+    pub fn of_documents(limits: Limits) -> Self {
+        let values = Values::new(Level::Top, 0, limits.record_bytes_max);
+        Self {
+            mode: Mode::Values(Box::new(values)),
+            ..Self::new(limits)
+        }
+    }
+
     /// Takes the next bytes of the stream.
     pub fn feed(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
@@ -157,7 +170,8 @@ impl Framer {
                 read => break read,
             }
         };
-        self.buffer.truncate(held + read.as_ref().map_or(0, |count| *count));
+        self.buffer
+            .truncate(held + read.as_ref().map_or(0, |count| *count));
         self.advance();
         read
     }
@@ -192,7 +206,11 @@ impl Framer {
         let offset = self.base + self.buffer.len() as u64;
         let what = error.to_string();
         self.end_with(End::Rejected);
-        self.rejects.push(Reject::new(Reason::CorruptCompression, offset, what.as_bytes()));
+        self.rejects.push(Reject::new(
+            Reason::CorruptCompression,
+            offset,
+            what.as_bytes(),
+        ));
         self.cut(self.buffer.len());
     }
 
@@ -206,7 +224,10 @@ impl Framer {
             self.mode = Mode::Lines(Lines::default());
             self.advance();
         }
-        let chunk = Chunk { bytes: &self.buffer, base: self.base };
+        let chunk = Chunk {
+            bytes: &self.buffer,
+            base: self.base,
+        };
         let is_open = match &mut self.mode {
             Mode::Sniffing(_) => false,
             Mode::Lines(lines) => lines.tail < chunk.bytes.len(),
@@ -214,7 +235,9 @@ impl Framer {
                 let found = values.records.len();
                 values.finish(chunk);
                 if end == End::Rejected {
-                    values.rejects.retain(|reject| reject.reason != Reason::Torn);
+                    values
+                        .rejects
+                        .retain(|reject| reject.reason != Reason::Torn);
                 }
                 values.records.len() > found
             }
@@ -239,7 +262,10 @@ impl Framer {
             Mode::Sniffing(_) => {}
             Mode::Lines(_) => self.advance_lines(),
             Mode::Values(values) => {
-                let chunk = Chunk { bytes: &self.buffer, base: self.base };
+                let chunk = Chunk {
+                    bytes: &self.buffer,
+                    base: self.base,
+                };
                 values.scan(chunk, self.base + self.scanned as u64);
                 self.scanned = self.buffer.len();
                 let end = self.base + self.buffer.len() as u64;
@@ -252,7 +278,9 @@ impl Framer {
     }
 
     fn sniff(&mut self) {
-        let Mode::Sniffing(sniff) = &mut self.mode else { return };
+        let Mode::Sniffing(sniff) = &mut self.mode else {
+            return;
+        };
         if sniff.seen() == 0 {
             let mut blank = 0;
             if self.base == 0 && self.buffer.starts_with(BYTE_ORDER_MARK) {
@@ -261,18 +289,28 @@ impl Framer {
                 return;
             }
             let rest = &self.buffer[blank..];
-            blank += rest.iter().take_while(|byte| byte.is_ascii_whitespace() || **byte == 0).count();
+            blank += rest
+                .iter()
+                .take_while(|byte| byte.is_ascii_whitespace() || **byte == 0)
+                .count();
             self.buffer.drain(..blank);
             self.base += blank as u64;
             self.consumed = self.consumed.max(self.base);
         }
-        let Limits { block_bytes, record_bytes_max } = self.limits;
-        let Some(layout) = sniff.look(&self.buffer, block_bytes, record_bytes_max) else { return };
+        let Limits {
+            block_bytes,
+            record_bytes_max,
+        } = self.limits;
+        let Some(layout) = sniff.look(&self.buffer, block_bytes, record_bytes_max) else {
+            return;
+        };
         self.mode = match layout {
             Layout::Lines => Mode::Lines(Lines::default()),
-            Layout::Values => {
-                Mode::Values(Box::new(Values::new(Level::Top, self.base, record_bytes_max)))
-            }
+            Layout::Values => Mode::Values(Box::new(Values::new(
+                Level::Top,
+                self.base,
+                record_bytes_max,
+            ))),
         };
     }
 
@@ -293,7 +331,9 @@ impl Framer {
 
     /// Sees the bytes of a stream of lines from `scanned` up to `end`.
     fn step_lines(&mut self, end: usize) {
-        let Mode::Lines(lines) = &mut self.mode else { return };
+        let Mode::Lines(lines) = &mut self.mode else {
+            return;
+        };
         let window = &self.buffer[self.scanned..end];
         let first = memchr(b'\n', window).map(|found| self.scanned + found);
         let line_end = first.unwrap_or(end);
@@ -314,7 +354,9 @@ impl Framer {
 
     /// Rejects the line that begins at the tail, or drops more of one that was rejected.
     fn skip_line(&mut self, line_end: usize, has_end: bool) {
-        let Mode::Lines(lines) = &mut self.mode else { return };
+        let Mode::Lines(lines) = &mut self.mode else {
+            return;
+        };
         let tail = lines.tail;
         if !std::mem::replace(&mut lines.is_skipping, !has_end) {
             let start = self.base + tail as u64;
@@ -359,13 +401,23 @@ impl Framer {
         };
         let rejects = std::mem::take(&mut self.rejects);
         let bytes = Bytes::from(bytes);
-        self.ready.push_back(Block { bytes, records, offset, rejects, end: End::Whole });
+        self.ready.push_back(Block {
+            bytes,
+            records,
+            offset,
+            rejects,
+            end: End::Whole,
+        });
     }
 }
 
 /// Moves an index over NUL bytes: what a log file has at its beginning after it was truncated
 /// under its writer.
 fn skip_nuls(bytes: &[u8], at: &mut usize) {
-    let nuls = bytes.get(*at..).unwrap_or_default().iter().take_while(|byte| **byte == 0);
+    let nuls = bytes
+        .get(*at..)
+        .unwrap_or_default()
+        .iter()
+        .take_while(|byte| **byte == 0);
     *at += nuls.count();
 }

@@ -205,18 +205,56 @@ mod tests {
 
     fn steps_over(text: &str) -> bool {
         let mut cursor = Cursor::new(text, 0);
-        cursor.value().is_ok_and(|raw| raw == text.trim_matches([' ', '\n', '\r', '\t']))
+        cursor
+            .value()
+            .is_ok_and(|raw| raw == text.trim_matches([' ', '\n', '\r', '\t']))
             && cursor.peek().is_none()
     }
 
     #[test]
     fn accepts_what_serde_json_accepts() {
         for text in [
-            "null", "true", "false", "tru", "truex", "0", "-0", "01", "-", "1.", ".5", "1.5e+3",
-            "1e", "1e999", "\"\"", "\"\\u12g4\"", "\"\\ud800\"", "\"\\x\"", "\"a\tb\"", "\"é\"",
-            "\"1234567\\\"89\"", "[]", "[ ]", "[1,]", "[,1]", "[1 2]", "{}", "{\"a\":1}",
-            "{\"a\":1,}", "{\"a\"}", "{a:1}", "{\"a\":[{\"b\":{}},[]]}", "[}", "{]", "[1]]", "",
-            " 1 ", "{\"a\":}", "{\"a\" : \"b\" , \"a\":null}", "[[[[1]]]]", "[\"a\":1]",
+            "null",
+            "true",
+            "false",
+            "tru",
+            "truex",
+            "0",
+            "-0",
+            "01",
+            "-",
+            "1.",
+            ".5",
+            "1.5e+3",
+            "1e",
+            "1e999",
+            "\"\"",
+            "\"\\u12g4\"",
+            "\"\\ud800\"",
+            "\"\\x\"",
+            "\"a\tb\"",
+            "\"é\"",
+            "\"1234567\\\"89\"",
+            "[]",
+            "[ ]",
+            "[1,]",
+            "[,1]",
+            "[1 2]",
+            "{}",
+            "{\"a\":1}",
+            "{\"a\":1,}",
+            "{\"a\"}",
+            "{a:1}",
+            "{\"a\":[{\"b\":{}},[]]}",
+            "[}",
+            "{]",
+            "[1]]",
+            "",
+            " 1 ",
+            "{\"a\":}",
+            "{\"a\" : \"b\" , \"a\":null}",
+            "[[[[1]]]]",
+            "[\"a\":1]",
         ] {
             let oracle = serde_json::from_str::<&RawValue>(text).is_ok();
             assert_eq!(steps_over(text), oracle, "{text}");

@@ -128,9 +128,7 @@ mod tests {
             }
             all
         };
-        use Token::{
-            Close, Colon, Comma, Gap, OpenArray, OpenObject, Scalar, TextEnd, TextStart,
-        };
+        use Token::{Close, Colon, Comma, Gap, OpenArray, OpenObject, Scalar, TextEnd, TextStart};
         let whole = vec![
             OpenObject, TextStart, TextEnd, Colon, OpenArray, Scalar, Gap, Comma, Scalar, Comma,
             TextStart, TextEnd, Close, Close,

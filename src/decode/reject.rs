@@ -77,7 +77,11 @@ impl Reject {
             Err(error) if error.error_len().is_none() => &cut[..error.valid_up_to()],
             _ => cut,
         };
-        Self { reason, offset, head: showable(&String::from_utf8_lossy(cut)) }
+        Self {
+            reason,
+            offset,
+            head: showable(&String::from_utf8_lossy(cut)),
+        }
     }
 }
 
@@ -134,14 +138,24 @@ mod tests {
 
     #[test]
     fn shows_what_helps_and_hides_what_is_secret() {
-        let uuid = "auditID cd1fb46a-8e98-434d-8745-a65dd9eb72f9 /api/v1/namespaces/kube-system/pods";
+        let uuid =
+            "auditID cd1fb46a-8e98-434d-8745-a65dd9eb72f9 /api/v1/namespaces/kube-system/pods";
         assert_eq!(head(uuid.as_bytes()), uuid);
         assert_eq!(head(b"a\tb\x1b[31m\r\n"), "a\\tb\\u{1b}[31m\\r\\n");
         assert_eq!(head("x\u{202e}y".as_bytes()), "x\\u{202e}y");
-        assert_eq!(head(b"Bearer eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ4In0.c2ln-x \xff"), "Bearer […] \u{fffd}");
-        assert_eq!(head(b"hash 0123456789abcdef0123456789abcdef."), "hash 0123456789abcdef0123456789abcdef.");
+        assert_eq!(
+            head(b"Bearer eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ4In0.c2ln-x \xff"),
+            "Bearer […] \u{fffd}"
+        );
+        assert_eq!(
+            head(b"hash 0123456789abcdef0123456789abcdef."),
+            "hash 0123456789abcdef0123456789abcdef."
+        );
         assert_eq!(head(b"hash 0123456789abcdef0123456789abcdef"), "hash […]");
-        assert_eq!(head(b"{\"data\":\"c3VwZXItc2VjcmV0LXBhc3N3b3Jk\"}"), "{\"data\":\"[…]\"}");
+        assert_eq!(
+            head(b"{\"data\":\"c3VwZXItc2VjcmV0LXBhc3N3b3Jk\"}"),
+            "{\"data\":\"[…]\"}"
+        );
     }
 
     #[test]

@@ -51,10 +51,17 @@ impl Sniff {
                     // One object after the other: the first line was torn. Otherwise its
                     // value goes on here.
                     let is_object = byte == b'{';
-                    return Some(if is_object { Layout::Lines } else { Layout::Values });
+                    return Some(if is_object {
+                        Layout::Lines
+                    } else {
+                        Layout::Values
+                    });
                 }
                 self.at += 1;
-            } else if let Some(token) = self.lexer.next(&bytes[..bytes.len().min(line_max)], &mut self.at) {
+            } else if let Some(token) = self
+                .lexer
+                .next(&bytes[..bytes.len().min(line_max)], &mut self.at)
+            {
                 if let Some(layout) = self.token(token, &bytes[..self.at]) {
                     return Some(layout);
                 }
@@ -116,11 +123,17 @@ mod tests {
             ("[\n  {\"a\":1}\n]", Some(Layout::Values)),
             ("[{\"a\":1},\n", Some(Layout::Values)),
             ("{\n  \"a\": 1\n}\n", Some(Layout::Values)),
-            ("{\"kind\":\"EventList\",\"items\" : [ \n{}", Some(Layout::Values)),
+            (
+                "{\"kind\":\"EventList\",\"items\" : [ \n{}",
+                Some(Layout::Values),
+            ),
             // A torn first line, with whole ones behind it.
             ("{\"a\":{\"b\":\n\n{\"a\":2}\n", Some(Layout::Lines)),
             ("{\"a\":\"b\n{\"a\":2}\n", Some(Layout::Lines)),
-            ("I1123 11:05:17 httplog.go:132] \"HTTP\"\n", Some(Layout::Lines)),
+            (
+                "I1123 11:05:17 httplog.go:132] \"HTTP\"\n",
+                Some(Layout::Lines),
+            ),
             ("\u{1}\u{2}", Some(Layout::Lines)),
             ("{\"a\":1}", None),
             ("{\"a\":", None),
@@ -138,7 +151,10 @@ mod tests {
 
     #[test]
     fn a_first_line_without_end_is_a_stream_of_values() {
-        for (text, max) in [("[{\"a\":1},{\"a\":2},", 12), ("{\"items\":[{\"a\":1},{", 15)] {
+        for (text, max) in [
+            ("[{\"a\":1},{\"a\":2},", 12),
+            ("{\"items\":[{\"a\":1},{", 15),
+        ] {
             for size in 1..text.len() {
                 let look = Sniff::default().look(&text.as_bytes()[..size], 12, 15);
                 assert_eq!(look.is_some(), size >= max, "{size}");

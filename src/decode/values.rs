@@ -268,7 +268,12 @@ impl Values {
     fn begin(&mut self, start: u64, kind: Kind) {
         let indent = self.is_first_on_line.then(|| start - self.line_start);
         self.after_items_key = false;
-        self.open = Some(Open { start, kind, indent, is_dropped: false });
+        self.open = Some(Open {
+            start,
+            kind,
+            indent,
+            is_dropped: false,
+        });
     }
 
     fn close(&mut self, end: u64) {
@@ -289,7 +294,8 @@ impl Values {
         {
             open.is_dropped = true;
             let head = chunk.between(open.start, open.start + max);
-            self.rejects.push(Reject::new(Reason::TooLong, open.start, head));
+            self.rejects
+                .push(Reject::new(Reason::TooLong, open.start, head));
         }
     }
 
@@ -310,7 +316,8 @@ impl Values {
     fn lose(&mut self, chunk: Chunk<'_>, reason: Reason, start: u64, end: u64) {
         let open = self.open.take();
         if !open.is_some_and(|open| open.is_dropped) {
-            self.rejects.push(Reject::new(reason, start, chunk.between(start, end)));
+            self.rejects
+                .push(Reject::new(reason, start, chunk.between(start, end)));
         }
         let at_newline = chunk.between(end - 1, end) == b"\n";
         if at_newline {
@@ -361,7 +368,14 @@ impl Values {
         self.enter(if is_new { Level::Top } else { self.level });
         self.lexer.nesting.push(true);
         self.is_first_on_line = true;
-        self.begin(at, if self.level == Level::Top { Kind::Object } else { Kind::Whole });
+        self.begin(
+            at,
+            if self.level == Level::Top {
+                Kind::Object
+            } else {
+                Kind::Whole
+            },
+        );
         self.is_first_on_line = false;
         self.previous = Token::OpenObject;
     }

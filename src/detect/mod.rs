@@ -3,3 +3,6 @@
 mod detection;
 
 pub use detection::Detection;
+/// STAND-IN
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SourceId(pub u16);

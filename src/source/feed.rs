@@ -52,9 +52,18 @@ impl Intake {
     /// An intake that holds at most about `bytes_max` bytes, from when a source hands them over
     /// until the engine is done with them, and the end at which they come out.
     pub fn new(bytes_max: usize) -> (Self, mpsc::Receiver<Batch>) {
-        let units = u32::try_from(bytes_max / ROOM_UNIT).unwrap_or(u32::MAX).max(1);
+        let units = u32::try_from(bytes_max / ROOM_UNIT)
+            .unwrap_or(u32::MAX)
+            .max(1);
         let (sender, receiver) = mpsc::channel(BATCHES_MAX);
-        (Self { sender, room: Arc::new(Semaphore::new(units as usize)), units }, receiver)
+        (
+            Self {
+                sender,
+                room: Arc::new(Semaphore::new(units as usize)),
+                units,
+            },
+            receiver,
+        )
     }
 
     /// The end for one source.
@@ -88,7 +97,10 @@ impl Feed {
     ) -> Result<(), Closed> {
         let units = block.bytes.len().div_ceil(ROOM_UNIT).max(1);
         let units = u32::try_from(units).unwrap_or(u32::MAX).min(self.units);
-        let room = Arc::clone(&self.room).acquire_many_owned(units).await.map_err(|_| Closed)?;
+        let room = Arc::clone(&self.room)
+            .acquire_many_owned(units)
+            .await
+            .map_err(|_| Closed)?;
         let slot = self.sender.reserve().await.map_err(|_| Closed)?;
         slot.send(Batch {
             source: self.source,

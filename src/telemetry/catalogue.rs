@@ -133,7 +133,11 @@ pub fn document() -> String {
          | metric | kind | labels | meaning |\n|---|---|---|---|\n",
     );
     for metric in ALL {
-        let labels: Vec<String> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
+        let labels: Vec<String> = metric
+            .labels
+            .iter()
+            .map(|label| format!("`{label}`"))
+            .collect();
         // Writing to a String cannot fail.
         let _ = writeln!(
             text,
@@ -162,7 +166,10 @@ mod tests {
             std::fs::write(path, document()).unwrap();
         }
         let page = std::fs::read_to_string(path).unwrap_or_default();
-        assert!(page == document(), "docs/metrics.md is old; run BLESS=1 cargo test catalogue");
+        assert!(
+            page == document(),
+            "docs/metrics.md is old; run BLESS=1 cargo test catalogue"
+        );
     }
 
     #[test]

@@ -29,7 +29,10 @@ pub struct Part {
 impl Health {
     /// Adds a part; it is not ready until it says so.
     pub fn part(self: &Arc<Self>, name: &str) -> Part {
-        let part = Part { name: name.to_owned(), health: Arc::clone(self) };
+        let part = Part {
+            name: name.to_owned(),
+            health: Arc::clone(self),
+        };
         part.not_ready("is starting");
         part
     }
@@ -77,7 +80,8 @@ impl Part {
     }
 
     fn set(&self, wanting: Option<String>) {
-        self.health.change(|state| state.parts.insert(self.name.clone(), wanting));
+        self.health
+            .change(|state| state.parts.insert(self.name.clone(), wanting));
     }
 }
 

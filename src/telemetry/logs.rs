@@ -26,7 +26,10 @@ pub struct LogSettings {
 
 impl Default for LogSettings {
     fn default() -> Self {
-        Self { format: LogFormat::default(), level: "info".to_owned() }
+        Self {
+            format: LogFormat::default(),
+            level: "info".to_owned(),
+        }
     }
 }
 
@@ -38,7 +41,10 @@ impl LogSettings {
 /// Starts logging for this process. A second call changes nothing: the first one's wish stands.
 pub fn init_logs(settings: &LogSettings) {
     let filter = EnvFilter::new(format!("warn,auditwatch={}", settings.level));
-    let builder = fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false);
+    let builder = fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_target(false);
     // An error here means that a log subscriber is already there, as in tests.
     let _ = match settings.format {
         LogFormat::Json => builder.json().flatten_event(true).try_init(),

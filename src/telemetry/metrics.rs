@@ -11,8 +11,9 @@ use super::catalogue::{self, Metric};
 
 /// Buckets of delays in seconds: live use is under a second, a webhook's batches take up to half
 /// a minute, its retries up to four.
-const DELAY_BUCKETS: [f64; 13] =
-    [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 3600.0];
+const DELAY_BUCKETS: [f64; 13] = [
+    0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 3600.0,
+];
 
 type Refresh = Box<dyn Fn() + Send + Sync>;
 
@@ -88,7 +89,10 @@ impl Metrics {
 
     /// Calls `refresh` before each scrape, for gauges that are cheaper to ask than to keep.
     pub fn on_scrape(&self, refresh: impl Fn() + Send + Sync + 'static) {
-        self.refreshes.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(refresh));
+        self.refreshes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(Box::new(refresh));
     }
 
     /// Everything in Prometheus' text format.
@@ -96,7 +100,12 @@ impl Metrics {
     /// # Errors
     /// When the Prometheus library cannot print a metric.
     pub fn render(&self) -> Result<String> {
-        for refresh in self.refreshes.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        for refresh in self
+            .refreshes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+        {
             refresh();
         }
         let families = self.together(|| self.registry.gather());
@@ -115,12 +124,21 @@ mod tests {
     #[test]
     fn renders_what_is_registered() {
         let metrics = Metrics::new().unwrap();
-        metrics.counter(&catalogue::EVENTS_RECEIVED).unwrap().inc_by(7);
+        metrics
+            .counter(&catalogue::EVENTS_RECEIVED)
+            .unwrap()
+            .inc_by(7);
         let rejected = metrics.counters(&catalogue::EVENTS_REJECTED).unwrap();
         rejected.with_label_values(&["torn"]).inc_by(0);
         let text = metrics.render().unwrap();
-        assert!(text.contains("auditwatch_events_received_total 7\n"), "{text}");
-        assert!(text.contains("auditwatch_events_rejected_total{reason=\"torn\"} 0\n"), "{text}");
+        assert!(
+            text.contains("auditwatch_events_received_total 7\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains("auditwatch_events_rejected_total{reason=\"torn\"} 0\n"),
+            "{text}"
+        );
         assert!(text.contains("auditwatch_build_info{version="), "{text}");
     }
 
@@ -129,7 +147,11 @@ mod tests {
         let (one, two) = (Metrics::new().unwrap(), Metrics::new().unwrap());
         one.counter(&catalogue::EVENTS_RECEIVED).unwrap().inc();
         two.counter(&catalogue::EVENTS_RECEIVED).unwrap();
-        assert!(two.render().unwrap().contains("auditwatch_events_received_total 0\n"));
+        assert!(
+            two.render()
+                .unwrap()
+                .contains("auditwatch_events_received_total 0\n")
+        );
         assert!(one.counter(&catalogue::EVENTS_RECEIVED).is_err());
     }
 }

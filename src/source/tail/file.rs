@@ -30,7 +30,10 @@ pub struct Fingerprint {
 
 impl Fingerprint {
     fn of(first: &[u8]) -> Self {
-        Self { bytes: first.len() as u16, hash: xxh3_64(first) }
+        Self {
+            bytes: first.len() as u16,
+            hash: xxh3_64(first),
+        }
     }
 }
 
@@ -54,7 +57,10 @@ pub(super) struct HeldFile {
 
 /// Which file `metadata` is of.
 pub(super) fn identity(metadata: &Metadata) -> Identity {
-    Identity { device: metadata.dev(), inode: metadata.ino() }
+    Identity {
+        device: metadata.dev(),
+        inode: metadata.ino(),
+    }
 }
 
 impl HeldFile {
@@ -64,8 +70,11 @@ impl HeldFile {
         if !metadata.is_file() {
             return Err(io::Error::other("it is not a regular file"));
         }
-        let mut held =
-            Self { file, identity: identity(&metadata), fingerprint: Fingerprint::default() };
+        let mut held = Self {
+            file,
+            identity: identity(&metadata),
+            fingerprint: Fingerprint::default(),
+        };
         held.take_fingerprint()?;
         Ok(held)
     }
@@ -88,7 +97,10 @@ impl HeldFile {
         if !rewritten && now > known {
             self.fingerprint = Fingerprint::of(&first[..now]);
         }
-        Ok(Seen { len, rewritten: rewritten && known > 0 })
+        Ok(Seen {
+            len,
+            rewritten: rewritten && known > 0,
+        })
     }
 
     /// The file is read from its beginning from now on: its first bytes are what they are now.

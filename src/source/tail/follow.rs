@@ -62,8 +62,6 @@ pub(super) struct Follow {
 struct Reading {
     file: HeldFile,
     framer: Framer,
-    /// Where in the file the framer's first byte was.
-    base: u64,
 }
 
 impl Reading {
@@ -71,13 +69,17 @@ impl Reading {
         Position {
             file: self.file.identity(),
             fingerprint: self.file.fingerprint(),
-            offset: self.base + self.framer.consumed(),
+            offset: self.framer.consumed(),
         }
     }
 
-    fn give(&self, blocks: Vec<Block>, out: &mut Vec<(Block, Option<Position>)>) {
-        out.extend(blocks.into_iter().map(|block| (block, None)));
-        if let Some((_, position)) = out.last_mut() {
+    /// Gives out the whole records that were read.
+    fn give(&mut self, out: &mut Vec<(Block, Option<Position>)>) {
+        let before = out.len();
+        while let Some(block) = self.framer.next_block() {
+            out.push((block, None));
+        }
+        if let Some((_, position)) = out[before..].last_mut() {
             *position = Some(self.position());
         }
     }
@@ -86,7 +88,13 @@ impl Reading {
 impl Follow {
     pub(super) fn new(path: PathBuf, from: From, grace: Duration) -> Self {
         let plan = Plan::new(grace);
-        Self { path, plan, held: VecDeque::new(), from, buffer: Vec::new() }
+        Self {
+            path,
+            plan,
+            held: VecDeque::new(),
+            from,
+            buffer: Vec::new(),
+        }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -105,7 +113,9 @@ impl Follow {
 
     /// Whether one of the held files is this one.
     pub(super) fn holds(&self, identity: Identity) -> bool {
-        self.held.iter().any(|reading| reading.file.identity() == identity)
+        self.held
+            .iter()
+            .any(|reading| reading.file.identity() == identity)
     }
 
     /// Opens the file at the path if it is a new one, and says how many bytes wait to be read.
@@ -118,7 +128,12 @@ impl Follow {
             look = self.see(now)?;
         }
         let unread = self.plan.held().zip(&look.held);
-        Ok((unread.map(|(held, seen)| seen.len.saturating_sub(held.offset)).sum(), change))
+        Ok((
+            unread
+                .map(|(held, seen)| seen.len.saturating_sub(held.offset))
+                .sum(),
+            change,
+        ))
     }
 
     /// Does one thing. The last block that is given out comes with the position to go on from.
@@ -150,8 +165,11 @@ impl Follow {
             Err(error) if is_absence(&error) => None,
             Err(error) => return Err(error),
         };
-        let held =
-            self.held.iter_mut().map(|reading| reading.file.look()).collect::<io::Result<_>>()?;
+        let held = self
+            .held
+            .iter_mut()
+            .map(|reading| reading.file.look())
+            .collect::<io::Result<_>>()?;
         Ok(Look { at_path, held, now })
     }
 
@@ -165,37 +183,50 @@ impl Follow {
         if self.holds(file.identity()) {
             return Ok(None);
         }
-        let base = match self.from {
+        let offset = match self.from {
             From::Start => 0,
             From::End => file.end_of_whole_lines()?,
         };
         self.started();
-        self.plan.opened(file.identity(), base);
-        self.held.push_back(Reading { file, framer: Framer::new(Limits::default()), base });
+        self.plan.opened(file.identity(), offset);
+        let framer = Framer::starting_at(Limits::default(), offset);
+        self.held.push_back(Reading { file, framer });
         Ok(Some(Change::Opened))
     }
 
-    fn read(&mut self, index: usize, out: &mut Vec<(Block, Option<Position>)>) -> io::Result<Progress> {
-        let (Some(offset), Some(reading)) =
-            (self.plan.held().nth(index).map(|held| held.offset), self.held.get_mut(index))
-        else {
+    fn read(
+        &mut self,
+        index: usize,
+        out: &mut Vec<(Block, Option<Position>)>,
+    ) -> io::Result<Progress> {
+        let (Some(offset), Some(reading)) = (
+            self.plan.held().nth(index).map(|held| held.offset),
+            self.held.get_mut(index),
+        ) else {
             return Ok(Progress::Idle);
         };
         self.buffer.resize(READ_BYTES, 0);
         let bytes = reading.file.read(offset, &mut self.buffer)?;
-        let mut blocks = Vec::new();
-        reading.framer.feed(&self.buffer[..bytes], &mut blocks);
-        reading.give(blocks, out);
+        reading.framer.feed(&self.buffer[..bytes]);
+        reading.framer.flush();
+        reading.give(out);
         self.plan.read(index, bytes as u64);
-        Ok(if bytes == 0 { Progress::Idle } else { Progress::Read(bytes as u64) })
+        Ok(if bytes == 0 {
+            Progress::Idle
+        } else {
+            Progress::Read(bytes as u64)
+        })
     }
 
-    fn restart(&mut self, index: usize, out: &mut Vec<(Block, Option<Position>)>) -> io::Result<Progress> {
+    fn restart(
+        &mut self,
+        index: usize,
+        out: &mut Vec<(Block, Option<Position>)>,
+    ) -> io::Result<Progress> {
         self.finish(index, out);
         if let Some(reading) = self.held.get_mut(index) {
             reading.file.take_fingerprint()?;
             reading.framer = Framer::new(Limits::default());
-            reading.base = 0;
         }
         self.plan.restarted(index);
         Ok(Progress::Changed(Change::Truncated))
@@ -204,14 +235,16 @@ impl Follow {
     /// The last line of a file that ends is a line, with or without a newline.
     fn finish(&mut self, index: usize, out: &mut Vec<(Block, Option<Position>)>) {
         if let Some(reading) = self.held.get_mut(index) {
-            let mut blocks = Vec::new();
-            reading.framer.finish(&mut blocks);
-            reading.give(blocks, out);
+            reading.framer.finish();
+            reading.give(out);
         }
     }
 }
 
 /// No file, or no directory on the way to it: something that may appear later.
 pub(super) fn is_absence(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
 }

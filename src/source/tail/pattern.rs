@@ -37,13 +37,15 @@ pub(super) fn matches(pattern: &str) -> Vec<PathBuf> {
 /// (`audit-2026-11-23T11-05-17.835.log`), by logrotate (`audit.log.1`, `audit.log-20261123`), or
 /// compressed.
 fn is_rotated_name(name: &str) -> bool {
-    let compressed = [".gz", ".zst", ".bz2", ".xz"].iter().any(|end| name.ends_with(end));
+    let compressed = [".gz", ".zst", ".bz2", ".xz"]
+        .iter()
+        .any(|end| name.ends_with(end));
     let numbered = name.rsplit_once('.').is_some_and(|(rest, end)| {
         !rest.is_empty() && !end.is_empty() && end.bytes().all(|byte| byte.is_ascii_digit())
     });
-    let dated = name.rsplit_once('-').is_some_and(|(_, end)| {
-        end.len() >= 8 && end.bytes().all(|byte| byte.is_ascii_digit())
-    });
+    let dated = name
+        .rsplit_once('-')
+        .is_some_and(|(_, end)| end.len() >= 8 && end.bytes().all(|byte| byte.is_ascii_digit()));
     compressed || numbered || dated || has_lumberjack_stamp(name)
 }
 
@@ -73,8 +75,13 @@ mod tests {
         ] {
             assert!(is_rotated_name(name), "{name}");
         }
-        for name in ["audit.log", "kube-apiserver.log", "audit-10.0.0.1.log", "audit-log.json", "a"]
-        {
+        for name in [
+            "audit.log",
+            "kube-apiserver.log",
+            "audit-10.0.0.1.log",
+            "audit-log.json",
+            "a",
+        ] {
             assert!(!is_rotated_name(name), "{name}");
         }
     }

@@ -84,7 +84,10 @@ impl Plan {
     /// Nothing held. A rotated file is closed after `grace` without growth, because its writer
     /// may go on for a while before it opens the successor.
     pub fn new(grace: Duration) -> Self {
-        Self { held: VecDeque::new(), grace }
+        Self {
+            held: VecDeque::new(),
+            grace,
+        }
     }
 
     /// The held files, oldest first.
@@ -128,7 +131,11 @@ impl Plan {
 
     /// The file at the path is held now, to be read from `offset`.
     pub fn opened(&mut self, identity: Identity, offset: u64) {
-        self.held.push_back(Holding { identity, offset, quiet_since: None });
+        self.held.push_back(Holding {
+            identity,
+            offset,
+            quiet_since: None,
+        });
     }
 
     /// Bytes of a held file were read.
@@ -156,17 +163,37 @@ impl Plan {
 mod tests {
     use super::*;
 
-    const A: Identity = Identity { device: 1, inode: 1 };
-    const B: Identity = Identity { device: 1, inode: 2 };
+    const A: Identity = Identity {
+        device: 1,
+        inode: 1,
+    };
+    const B: Identity = Identity {
+        device: 1,
+        inode: 2,
+    };
 
     fn look(at_path: Option<Identity>, lens: &[u64], seconds: u64) -> Look {
-        let held = lens.iter().map(|&len| Seen { len, rewritten: false }).collect();
-        Look { at_path, held, now: Duration::from_secs(seconds) }
+        let held = lens
+            .iter()
+            .map(|&len| Seen {
+                len,
+                rewritten: false,
+            })
+            .collect();
+        Look {
+            at_path,
+            held,
+            now: Duration::from_secs(seconds),
+        }
     }
 
     fn holding_a(offset: u64) -> Plan {
         let mut plan = Plan::new(Duration::from_secs(10));
-        assert_eq!(plan.next(&look(None, &[], 0)), Step::Wait, "absent at start");
+        assert_eq!(
+            plan.next(&look(None, &[], 0)),
+            Step::Wait,
+            "absent at start"
+        );
         assert_eq!(plan.next(&look(Some(A), &[], 0)), Step::Open);
         plan.opened(A, offset);
         plan
@@ -183,12 +210,20 @@ mod tests {
     #[test]
     fn a_rotated_file_is_read_until_it_is_quiet_and_delays_nobody() {
         let mut plan = holding_a(100);
-        assert_eq!(plan.next(&look(None, &[100], 1)), Step::Wait, "renamed, no successor yet");
+        assert_eq!(
+            plan.next(&look(None, &[100], 1)),
+            Step::Wait,
+            "renamed, no successor yet"
+        );
         assert_eq!(plan.next(&look(Some(B), &[100], 2)), Step::Open);
         plan.opened(B, 0);
         assert_eq!(plan.next(&look(Some(B), &[100, 50], 2)), Step::Read(1));
         plan.read(1, 50);
-        assert_eq!(plan.next(&look(Some(B), &[130, 50], 8)), Step::Read(0), "old writer goes on");
+        assert_eq!(
+            plan.next(&look(Some(B), &[130, 50], 8)),
+            Step::Read(0),
+            "old writer goes on"
+        );
         plan.read(0, 30);
         assert_eq!(plan.next(&look(Some(B), &[130, 50], 9)), Step::Wait);
         assert_eq!(plan.next(&look(Some(B), &[130, 50], 18)), Step::Wait);
@@ -230,7 +265,13 @@ mod tests {
         for inode in 0..Plan::HELD_MAX as u64 {
             plan.opened(Identity { device: 1, inode }, 0);
         }
-        let newcomer = Identity { device: 1, inode: 999 };
-        assert_eq!(plan.next(&look(Some(newcomer), &[5; Plan::HELD_MAX], 1)), Step::Read(0));
+        let newcomer = Identity {
+            device: 1,
+            inode: 999,
+        };
+        assert_eq!(
+            plan.next(&look(Some(newcomer), &[5; Plan::HELD_MAX], 1)),
+            Step::Read(0)
+        );
     }
 }

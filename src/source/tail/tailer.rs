@@ -77,7 +77,10 @@ struct Counts {
 impl Counts {
     fn new(metrics: &SourceMetrics, source: &str) -> Self {
         for change in Change::NAMES {
-            metrics.file_changes.with_label_values(&[source, change]).inc_by(0);
+            metrics
+                .file_changes
+                .with_label_values(&[source, change])
+                .inc_by(0);
         }
         Self {
             received_bytes: metrics.received_bytes.with_label_values(&[source]),
@@ -89,7 +92,9 @@ impl Counts {
     }
 
     fn change(&self, change: &str) {
-        self.changes.with_label_values(&[self.source.as_str(), change]).inc();
+        self.changes
+            .with_label_values(&[self.source.as_str(), change])
+            .inc();
     }
 }
 
@@ -146,7 +151,11 @@ impl Tailer {
     pub fn run(mut self) {
         let mut first = true;
         while !self.stop.is_cancelled() {
-            let from = if first { self.settings.from } else { From::Start };
+            let from = if first {
+                self.settings.from
+            } else {
+                From::Start
+            };
             self.search(from);
             let Ok(busy) = self.pass() else { return };
             self.survey();
@@ -163,7 +172,10 @@ impl Tailer {
     /// Says what is not there at the start. `--from end` holds for what was there.
     fn greet(&mut self) {
         if self.follows.is_empty() {
-            tracing::info!(source = self.settings.name, "no file matches yet, waiting for one");
+            tracing::info!(
+                source = self.settings.name,
+                "no file matches yet, waiting for one"
+            );
         }
         for followed in &mut self.follows {
             if followed.follow.is_waiting() && followed.trouble.is_none() {
@@ -180,7 +192,9 @@ impl Tailer {
         let mut out = Vec::new();
         for index in 0..self.follows.len() {
             for _ in 0..STEPS_A_TURN {
-                let Some(followed) = self.follows.get_mut(index) else { break };
+                let Some(followed) = self.follows.get_mut(index) else {
+                    break;
+                };
                 let progress = followed.follow.step(self.started.elapsed(), &mut out);
                 let more = self.note(index, progress);
                 for (block, position) in out.drain(..) {
@@ -222,7 +236,9 @@ impl Tailer {
 
     fn tell(&mut self, index: usize, change: Change) {
         self.counts.change(change.name());
-        let Some(followed) = self.follows.get(index) else { return };
+        let Some(followed) = self.follows.get(index) else {
+            return;
+        };
         let path = followed.follow.path().display();
         let source = &self.settings.name;
         match change {
@@ -247,7 +263,9 @@ impl Tailer {
     }
 
     fn complain(&mut self, index: usize, error: &io::Error) {
-        let Some(followed) = self.follows.get_mut(index) else { return };
+        let Some(followed) = self.follows.get_mut(index) else {
+            return;
+        };
         let trouble = advice(error);
         if followed.trouble.as_deref() != Some(&trouble) {
             self.counts.change("failed");
@@ -287,7 +305,9 @@ impl Tailer {
         let now = self.started.elapsed();
         let mut unread = 0;
         for index in 0..self.follows.len() {
-            let Some(followed) = self.follows.get_mut(index) else { break };
+            let Some(followed) = self.follows.get_mut(index) else {
+                break;
+            };
             match followed.follow.look(now) {
                 Ok((bytes, change)) => {
                     unread += bytes;
@@ -303,7 +323,9 @@ impl Tailer {
         } else {
             self.behind_since.get_or_insert_with(Instant::now);
         }
-        let behind = self.behind_since.map_or(0, |since| since.elapsed().as_secs());
+        let behind = self
+            .behind_since
+            .map_or(0, |since| since.elapsed().as_secs());
         self.counts.lag_bytes.set(unread as i64);
         self.counts.lag_seconds.set(behind as i64);
         self.set_readiness();
@@ -311,12 +333,21 @@ impl Tailer {
 
     fn set_readiness(&self) {
         let path = &self.settings.path;
-        let waiting = self.follows.iter().find(|followed| followed.follow.is_waiting());
+        let waiting = self
+            .follows
+            .iter()
+            .find(|followed| followed.follow.is_waiting());
         match waiting {
-            Some(Followed { trouble: Some(trouble), .. }) => self.part.not_ready(trouble),
-            Some(_) => self.part.not_ready(&format!("is waiting for {path} to appear")),
+            Some(Followed {
+                trouble: Some(trouble),
+                ..
+            }) => self.part.not_ready(trouble),
+            Some(_) => self
+                .part
+                .not_ready(&format!("is waiting for {path} to appear")),
             None if self.follows.is_empty() => {
-                self.part.not_ready(&format!("is waiting for a file that matches {path}"));
+                self.part
+                    .not_ready(&format!("is waiting for a file that matches {path}"));
             }
             None => self.part.ready(),
         }
@@ -339,12 +370,22 @@ impl Tailer {
     }
 
     fn is_new(&self, path: &Path) -> bool {
-        if self.follows.iter().any(|followed| followed.follow.path() == path) {
+        if self
+            .follows
+            .iter()
+            .any(|followed| followed.follow.path() == path)
+        {
             return false;
         }
-        let Ok(metadata) = std::fs::metadata(path) else { return false };
+        let Ok(metadata) = std::fs::metadata(path) else {
+            return false;
+        };
         let identity = identity(&metadata);
-        if self.follows.iter().any(|followed| followed.follow.holds(identity)) {
+        if self
+            .follows
+            .iter()
+            .any(|followed| followed.follow.holds(identity))
+        {
             return false;
         }
         let Some(known) = self.finished.iter().find(|known| known.file == identity) else {
@@ -362,7 +403,10 @@ impl Tailer {
             return;
         }
         let follow = Follow::new(path, from, self.settings.grace);
-        self.follows.push(Followed { follow, trouble: None });
+        self.follows.push(Followed {
+            follow,
+            trouble: None,
+        });
     }
 
     /// Forgets matches of a pattern whose file is gone and was read to its end.
@@ -377,7 +421,9 @@ impl Tailer {
     /// Watches the directories of the files and, through symbolic links, of their targets. What
     /// cannot be watched is polled.
     fn watch_directories(&mut self) {
-        let Some(watcher) = &mut self.watcher else { return };
+        let Some(watcher) = &mut self.watcher else {
+            return;
+        };
         let mut wanted = BTreeSet::new();
         if pattern::is_pattern(&self.settings.path) {
             wanted.insert(pattern::fixed_part(&self.settings.path));
@@ -394,7 +440,9 @@ impl Tailer {
         let mut watched = BTreeSet::new();
         for directory in wanted {
             if self.watched.contains(&directory)
-                || watcher.watch(&directory, RecursiveMode::NonRecursive).is_ok()
+                || watcher
+                    .watch(&directory, RecursiveMode::NonRecursive)
+                    .is_ok()
             {
                 watched.insert(directory);
             }
@@ -432,7 +480,11 @@ fn watcher(wake: &Arc<Notify>) -> notify::Result<RecommendedWatcher> {
 /// The directory that a path lies in.
 fn directory_of(path: &Path) -> Option<PathBuf> {
     let parent = path.parent()?;
-    Some(if parent.as_os_str().is_empty() { PathBuf::from(".") } else { parent.to_owned() })
+    Some(if parent.as_os_str().is_empty() {
+        PathBuf::from(".")
+    } else {
+        parent.to_owned()
+    })
 }
 
 /// What is wrong with a path that cannot be watched, and what to do.
@@ -449,7 +501,9 @@ fn check(path: &str) -> Result<(), String> {
         Ok(metadata) if !metadata.is_file() => {
             Err("it is not a regular file, so there is nothing to follow".to_owned())
         }
-        Ok(_) => HeldFile::open(Path::new(path)).map(drop).map_err(|error| advice(&error)),
+        Ok(_) => HeldFile::open(Path::new(path))
+            .map(drop)
+            .map_err(|error| advice(&error)),
         Err(error) if is_absence(&error) => {
             let directory = directory_of(Path::new(path)).unwrap_or_else(|| PathBuf::from("/"));
             check_directory(&directory)

@@ -57,13 +57,24 @@ impl Rig {
         let tailer = Tailer::new(settings, feed, &source_metrics, part, stop.clone())?;
         let thread = Some(std::thread::spawn(move || tailer.run()));
         let (lines, positions) = Default::default();
-        Ok(Self { batches, lines, positions, metrics, health, stop, thread })
+        Ok(Self {
+            batches,
+            lines,
+            positions,
+            metrics,
+            health,
+            stop,
+            thread,
+        })
     }
 
     async fn next(&mut self) -> String {
         while self.lines.is_empty() {
             let batch = tokio::time::timeout(PATIENCE, self.batches.recv());
-            let batch = batch.await.expect("no line came").expect("the tailer ended");
+            let batch = batch
+                .await
+                .expect("no line came")
+                .expect("the tailer ended");
             let text = String::from_utf8(batch.block.bytes.to_vec()).unwrap();
             self.lines.extend(text.lines().map(str::to_owned));
             self.positions.extend(batch.position);
@@ -83,12 +94,19 @@ impl Rig {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         };
-        tokio::time::timeout(PATIENCE, wait).await.expect("the condition never held");
+        tokio::time::timeout(PATIENCE, wait)
+            .await
+            .expect("the condition never held");
     }
 
     fn metric(&self, start: &str) -> Option<f64> {
         let text = self.metrics.render().unwrap();
-        text.lines().find(|line| line.starts_with(start))?.rsplit(' ').next()?.parse().ok()
+        text.lines()
+            .find(|line| line.starts_with(start))?
+            .rsplit(' ')
+            .next()?
+            .parse()
+            .ok()
     }
 }
 
@@ -103,7 +121,11 @@ impl Drop for Rig {
 }
 
 fn append(path: &Path, text: &str) {
-    let mut file = OpenOptions::new().append(true).create(true).open(path).unwrap();
+    let mut file = OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(path)
+        .unwrap();
     file.write_all(text.as_bytes()).unwrap();
 }
 
@@ -124,7 +146,8 @@ async fn reads_what_is_there_and_what_comes() {
     let position = rig.positions.last().unwrap();
     assert_eq!(position.offset, 14);
     rig.until(|rig| rig.health.readiness().0).await;
-    rig.until(|rig| rig.metric("auditwatch_source_lag_bytes") == Some(0.0)).await;
+    rig.until(|rig| rig.metric("auditwatch_source_lag_bytes") == Some(0.0))
+        .await;
 }
 
 #[tokio::test]
@@ -141,7 +164,8 @@ async fn from_the_end_skips_what_was_there_but_not_the_line_being_written() {
 async fn waits_for_a_file_and_says_so() {
     let (_directory, path) = place();
     let mut rig = Rig::start(&path, |settings| settings.from = From::End);
-    rig.until(|rig| rig.health.readiness().1.contains("waiting for")).await;
+    rig.until(|rig| rig.health.readiness().1.contains("waiting for"))
+        .await;
     append(&path, "first\n");
     rig.expect(&["first"]).await;
 }
@@ -152,7 +176,11 @@ async fn a_partial_line_waits_for_its_rest() {
     append(&path, "one\ntw");
     let mut rig = Rig::start(&path, |_| {});
     rig.expect(&["one"]).await;
-    assert_eq!(rig.positions.last().unwrap().offset, 4, "the half line is read again");
+    assert_eq!(
+        rig.positions.last().unwrap().offset,
+        4,
+        "the half line is read again"
+    );
     append(&path, "o\n");
     rig.expect(&["two"]).await;
 }
@@ -200,17 +228,26 @@ async fn truncation_starts_over_even_when_the_file_has_grown_past() {
     append(&path, "one\ntwo\n");
     let mut rig = Rig::start(&path, |_| {});
     rig.expect(&["one", "two"]).await;
-    File::options().write(true).open(&path).unwrap().set_len(0).unwrap();
+    File::options()
+        .write(true)
+        .open(&path)
+        .unwrap()
+        .set_len(0)
+        .unwrap();
     append(&path, "3\n");
     rig.expect(&["3"]).await;
     fs::write(&path, "a longer beginning than before\nnext\n").unwrap();
-    rig.expect(&["a longer beginning than before", "next"]).await;
+    rig.expect(&["a longer beginning than before", "next"])
+        .await;
 }
 
 #[tokio::test]
 async fn a_symlink_is_followed_where_it_points_now() {
     let (directory, path) = place();
-    let (first, second) = (directory.path().join("first"), directory.path().join("second"));
+    let (first, second) = (
+        directory.path().join("first"),
+        directory.path().join("second"),
+    );
     append(&first, "one\n");
     append(&second, "two\n");
     std::os::unix::fs::symlink(&first, &path).unwrap();
@@ -226,12 +263,19 @@ async fn a_symlink_is_followed_where_it_points_now() {
 async fn a_pattern_takes_newcomers_and_leaves_rotated_names() {
     let (directory, _) = place();
     append(&directory.path().join("a.log"), "a1\n");
-    append(&directory.path().join("a-2026-11-23T11-05-17.835.log"), "rotated\n");
+    append(
+        &directory.path().join("a-2026-11-23T11-05-17.835.log"),
+        "rotated\n",
+    );
     let mut rig = Rig::start(&directory.path().join("*.log"), |_| {});
     rig.expect(&["a1"]).await;
     append(&directory.path().join("b.log"), "b1\n");
     rig.expect(&["b1"]).await;
-    fs::rename(directory.path().join("a.log"), directory.path().join("a.old.log")).unwrap();
+    fs::rename(
+        directory.path().join("a.log"),
+        directory.path().join("a.old.log"),
+    )
+    .unwrap();
     append(&directory.path().join("a.log"), "a2\n");
     rig.expect(&["a2"]).await;
     append(&directory.path().join("c.log"), "c1\n");
@@ -246,9 +290,11 @@ async fn a_full_pipeline_stops_the_reading_and_hides_no_rotation() {
     let mut rig = Rig::try_start(&path, 1024, |_| {}).unwrap();
     rig.until(|rig| rig.batches.len() == 1).await;
     append(&path, "a2\n");
-    rig.until(|rig| rig.metric("auditwatch_source_received_bytes") == Some(4004.0)).await;
+    rig.until(|rig| rig.metric("auditwatch_source_received_bytes") == Some(4004.0))
+        .await;
     append(&path, "a3\n");
-    rig.until(|rig| rig.metric("auditwatch_source_lag_bytes") == Some(3.0)).await;
+    rig.until(|rig| rig.metric("auditwatch_source_lag_bytes") == Some(3.0))
+        .await;
     for (generation, line) in ["b1\n", "c1\n"].into_iter().enumerate() {
         fs::rename(&path, directory.path().join(format!("gone{generation}"))).unwrap();
         append(&path, line);
@@ -274,7 +320,10 @@ async fn refuses_what_cannot_be_watched() {
         (format!("{name}/no/*.log"), "does not exist"),
         (format!("{name}/plain/audit.log"), "is not a directory"),
     ] {
-        let error = Rig::try_start(Path::new(&path), 1024, |_| {}).err().unwrap().to_string();
+        let error = Rig::try_start(Path::new(&path), 1024, |_| {})
+            .err()
+            .unwrap()
+            .to_string();
         assert!(error.contains(says) && error.contains(&path), "{error}");
     }
 }
