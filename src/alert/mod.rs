@@ -20,7 +20,7 @@ pub use change::{Alert, Change, Status};
 pub use json::to_json;
 pub use quotes::QUOTES_MAX;
 pub use shared::{Several, Shared, SharedOrigin, SharedTarget};
-pub use text::{cut_middle, cut_middle_by, is_hidden};
+pub use text::{cut_middle, cut_middle_by, is_hidden, visible};
 
 #[cfg(test)]
 pub(crate) mod samples;

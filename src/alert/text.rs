@@ -1,4 +1,6 @@
-//! Showing text that a stranger chose: cutting it to a length, and telling what would not be seen.
+//! Showing text that a stranger chose: cutting it to a length, spelling out what is not seen.
+
+use std::{borrow::Cow, fmt::Write as _};
 
 /// What stands where something was cut out.
 const MARK: char = '…';
@@ -49,6 +51,27 @@ pub const fn is_hidden(c: char) -> bool {
         | '\u{e0000}'..='\u{e0fff}')
 }
 
+/// Spells out the characters that would act on a terminal instead of being seen (escapes,
+/// newlines, bidi controls, zero-width ones): `\n`, `\x1b`, `\u{202e}`.
+pub fn visible(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(is_hidden) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        match c {
+            '\n' => shown.push_str("\\n"),
+            '\r' => shown.push_str("\\r"),
+            '\t' => shown.push_str("\\t"),
+            // Writing to a String succeeds.
+            c if is_hidden(c) && c.is_ascii() => _ = write!(shown, "\\x{:02x}", u32::from(c)),
+            c if is_hidden(c) => _ = write!(shown, "\\u{{{:x}}}", u32::from(c)),
+            c => shown.push(c),
+        }
+    }
+    Cow::Owned(shown)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,7 +88,21 @@ mod tests {
         assert_eq!(cut_middle("longer", 0), "");
     }
 
+    #[test]
+    fn spells_out_what_acts() {
+        assert_eq!(visible("system:admin"), "system:admin");
+        assert_eq!(
+            visible("a\u{1b}[31mb\nc\u{9b}d\u{202e}e"),
+            "a\\x1b[31mb\\nc\\u{9b}d\\u{202e}e"
+        );
+    }
+
     proptest! {
+        #[test]
+        fn nothing_hidden_is_left(text in any::<String>()) {
+            prop_assert!(!visible(&text).chars().any(is_hidden));
+        }
+
         #[test]
         fn never_costs_more(text in any::<String>(), max in 0usize..40) {
             let cost = |c: char| if c == '&' { 5 } else { c.len_utf16() };

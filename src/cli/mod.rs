@@ -2,7 +2,11 @@
 //!
 //! Results go to stdout, everything else to stderr. A closed pipe ends a command quietly.
 
+mod check;
+mod explain;
 mod fields;
+mod rule_set;
+mod rules;
 mod terminal;
 
 use std::{io, process::ExitCode};
@@ -20,6 +24,12 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Say all that is wrong with rules.
+    Check(check::CheckArgs),
+    /// List the rules, or show one.
+    Rules(rules::RulesArgs),
+    /// Say why a rule did or did not match an event.
+    Explain(explain::ExplainArgs),
     /// List the fields that rules can name.
     Fields(fields::FieldsArgs),
     /// Print a completion script for a shell.
@@ -79,6 +89,9 @@ pub fn main() -> ExitCode {
 
 fn dispatch(command: Command) -> Result<(), Failure> {
     match command {
+        Command::Check(args) => check::run(&args),
+        Command::Rules(args) => rules::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Fields(args) => fields::run(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -22,6 +22,10 @@ use crate::event::{Slot, Slots};
 
 /// What a record turned out to be.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is the usual one, and is never stored"
+)]
 pub enum Decoded<'b> {
     /// An audit event: its slots, and its whole JSON text.
     Event(Slots<'b>, &'b str),
@@ -84,7 +88,7 @@ struct Reader<'b, 'v> {
     visit: &'v mut dyn FnMut(Decoded<'b>),
 }
 
-impl<'b> Reader<'b, '_> {
+impl Reader<'_, '_> {
     /// Reads the record in `start..end` of the bytes.
     fn record(&mut self, start: usize, end: usize, whole: End) {
         let mut start = start;
@@ -144,11 +148,20 @@ impl<'b> Reader<'b, '_> {
                     cursor.eat(b',');
                     Ok(())
                 }
-                _ => Err(Fault),
+                _ => event.scalar(),
             };
-            read.map_err(|Fault| Failure {
-                reason: Reason::NotJson,
-                start: value,
+            read.map_err(|Fault| {
+                // A text that is right as far as it goes has lost its end.
+                let is_torn = matches!(first, b'{' | b'[') && cursor.peek().is_none();
+                let reason = if is_torn {
+                    Reason::Torn
+                } else {
+                    Reason::NotJson
+                };
+                Failure {
+                    reason,
+                    start: value,
+                }
             })?;
         }
         Ok(())
@@ -179,14 +192,17 @@ impl<'b> Reader<'b, '_> {
         let mut items = Values::new(level, chunk.base, usize::MAX);
         items.scan(chunk, chunk.base);
         items.finish(chunk);
+        let mut is_counted = whole == End::Rejected;
         for (start, end) in std::mem::take(&mut items.records) {
             if let Err(failure) = self.values(start as usize, end as usize) {
                 self.reject(failure.reason, failure.start, end as usize);
+                is_counted = true;
             }
         }
         for mut reject in items.rejects {
             reject.offset += self.base;
-            if reject.reason != Reason::Torn || whole != End::Rejected {
+            // That the list has no end is worth a reject only where nothing else is said.
+            if reject.reason != Reason::Torn || !std::mem::replace(&mut is_counted, true) {
                 (self.visit)(Decoded::Reject(reject));
             }
         }
@@ -246,7 +262,7 @@ struct EventReader<'a, 'b, 'v, 'c> {
     reader: &'a mut Reader<'b, 'v>,
 }
 
-impl<'b> EventReader<'_, 'b, '_, '_> {
+impl EventReader<'_, '_, '_, '_> {
     /// Reads an event or a list of events; `lists` is how many lists are around it.
     fn object(&mut self, lists: u8) -> Result<(), Fault> {
         let start = self.cursor.at();
@@ -278,6 +294,18 @@ impl<'b> EventReader<'_, 'b, '_, '_> {
         } else if !is_list {
             self.reject(Reason::NotAnEvent, start);
         }
+        Ok(())
+    }
+
+    /// Steps over a number, string or literal, which is no event. Text that begins like one, as
+    /// a log line with a date does, is no JSON.
+    fn scalar(&mut self) -> Result<(), Fault> {
+        let start = self.cursor.at();
+        self.cursor.value()?;
+        if start > 0 || self.cursor.peek().is_some() {
+            return Err(Fault);
+        }
+        self.reject(Reason::NotAnEvent, start);
         Ok(())
     }
 
@@ -332,8 +360,10 @@ fn members<'b>(
         return Ok(());
     }
     loop {
-        let key = unescaped(cursor.key()?);
-        member(cursor, &key)?;
+        match cursor.key()? {
+            (key, false) => member(cursor, key)?,
+            (key, true) => member(cursor, &unescaped(key))?,
+        }
         if cursor.eat(b'}') {
             return Ok(());
         }
@@ -345,9 +375,6 @@ fn members<'b>(
 
 /// A key as it is meant. No API server writes a known key with escapes, but it would be one.
 fn unescaped(key: &str) -> Cow<'_, str> {
-    if !key.contains('\\') {
-        return Cow::Borrowed(key);
-    }
     serde_json::from_str(&format!("\"{key}\"")).map_or(Cow::Borrowed(key), Cow::Owned)
 }
 

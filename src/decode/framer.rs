@@ -219,6 +219,11 @@ impl Framer {
         self.consumed
     }
 
+    /// How many bytes are held back because their record's end was not seen.
+    pub fn held(&self) -> usize {
+        self.buffer.len()
+    }
+
     fn end_with(&mut self, end: End) {
         if matches!(self.mode, Mode::Sniffing(_)) {
             self.mode = Mode::Lines(Lines::default());

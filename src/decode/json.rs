@@ -23,8 +23,8 @@ const HIGHS: u64 = ONES << 7;
 /// Marks the bytes of a string at which reading must stop: quote, backslash, control characters.
 /// The lowest mark is exact; marks above it may be spurious.
 fn stops(word: u64) -> u64 {
-    let quote = word ^ (ONES * b'"' as u64);
-    let backslash = word ^ (ONES * b'\\' as u64);
+    let quote = word ^ (ONES * u64::from(b'"'));
+    let backslash = word ^ (ONES * u64::from(b'\\'));
     let zero_at = |bytes: u64| bytes.wrapping_sub(ONES) & !bytes;
     let control = word.wrapping_sub(ONES * 0x20) & !word;
     (zero_at(quote) | zero_at(backslash) | control) & HIGHS
@@ -64,15 +64,20 @@ impl<'b> Cursor<'b> {
         comes
     }
 
-    /// Steps over an object's key and its colon and gives the key's raw text without quotes.
-    pub(super) fn key(&mut self) -> Result<&'b str, Fault> {
+    /// Steps over an object's key and its colon and gives the key's raw text without quotes, and
+    /// whether it has escapes.
+    pub(super) fn key(&mut self) -> Result<(&'b str, bool), Fault> {
         if self.peek() != Some(b'"') {
             return Err(Fault);
         }
         let start = self.at + 1;
-        self.string()?;
+        let has_escapes = self.string()?;
         let key = self.text.get(start..self.at - 1).unwrap_or_default();
-        if self.eat(b':') { Ok(key) } else { Err(Fault) }
+        if self.eat(b':') {
+            Ok((key, has_escapes))
+        } else {
+            Err(Fault)
+        }
     }
 
     /// Steps over one value of any kind and depth and gives its raw text.
@@ -82,7 +87,7 @@ impl<'b> Cursor<'b> {
         let mut open = Nesting::default();
         loop {
             let opened = match self.peek().ok_or(Fault)? {
-                b'"' => self.string().map(|()| false)?,
+                b'"' => self.string().map(|_| false)?,
                 b'{' => self.open(&mut open, true),
                 b'[' => self.open(&mut open, false),
                 b'-' | b'0'..=b'9' => self.number().map(|()| false)?,
@@ -120,9 +125,11 @@ impl<'b> Cursor<'b> {
         true
     }
 
-    /// Steps over a string; the cursor is at its opening quote.
-    fn string(&mut self) -> Result<(), Fault> {
+    /// Steps over a string; the cursor is at its opening quote. A string without its closing one
+    /// takes the cursor to the end. Says whether there are escapes in it.
+    fn string(&mut self) -> Result<bool, Fault> {
         let bytes = self.text.as_bytes();
+        let mut has_escapes = false;
         let mut at = self.at + 1;
         loop {
             while let Some(eight) = bytes.get(at..).and_then(<[u8]>::first_chunk) {
@@ -136,10 +143,17 @@ impl<'b> Cursor<'b> {
             match bytes.get(at) {
                 Some(b'"') => {
                     self.at = at + 1;
-                    return Ok(());
+                    return Ok(has_escapes);
                 }
-                Some(b'\\') => at = escape(bytes, at)?,
-                Some(0..0x20) | None => return Err(Fault),
+                Some(b'\\') => {
+                    has_escapes = true;
+                    at = escape(bytes, at)?;
+                }
+                Some(0..0x20) => return Err(Fault),
+                None => {
+                    self.at = at;
+                    return Err(Fault);
+                }
                 Some(_) => at += 1,
             }
         }

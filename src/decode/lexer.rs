@@ -112,7 +112,10 @@ impl Lexer {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        Token::{Close, Colon, Comma, Gap, OpenArray, OpenObject, Scalar, TextEnd, TextStart},
+        *,
+    };
 
     #[test]
     fn sees_structure_across_any_cut() {
@@ -128,7 +131,6 @@ mod tests {
             }
             all
         };
-        use Token::{Close, Colon, Comma, Gap, OpenArray, OpenObject, Scalar, TextEnd, TextStart};
         let whole = vec![
             OpenObject, TextStart, TextEnd, Colon, OpenArray, Scalar, Gap, Comma, Scalar, Comma,
             TextStart, TextEnd, Close, Close,

@@ -1,11 +1,14 @@
 //! The open brackets of a JSON text, one bit each, so that any depth costs next to nothing.
 
+use smallvec::SmallVec;
+
 /// A stack of open brackets.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Nesting {
     depth: usize,
     /// Bit set: an object is open at this depth; clear: an array.
-    objects: Vec<u64>,
+    /// The first 128 need no allocation.
+    objects: SmallVec<[u64; 2]>,
 }
 
 impl Nesting {
@@ -43,11 +46,6 @@ impl Nesting {
     pub(super) fn innermost_is_object(&self) -> Option<bool> {
         let at = self.depth.checked_sub(1)?;
         Some(self.objects[at / 64] & (1 << (at % 64)) != 0)
-    }
-
-    /// Closes everything.
-    pub(super) fn clear(&mut self) {
-        self.depth = 0;
     }
 }
 

@@ -227,7 +227,15 @@ impl Values {
             Token::OpenObject | Token::OpenArray if !self.may_open(token) => {
                 self.torn(chunk, open, token, at);
             }
-            Token::Wrong => self.lose(chunk, Reason::NotJson, open.start, at + 1),
+            Token::Wrong => {
+                let is_in_text = chunk.between(at, at + 1) == b"\n";
+                let reason = if is_in_text {
+                    Reason::Torn
+                } else {
+                    Reason::NotJson
+                };
+                self.lose(chunk, reason, open.start, at + 1);
+            }
             _ => {}
         }
     }

@@ -1,1 +1,176 @@
-//! Owns: to be written.
+//! Messages out: each receiver has one bounded queue, one task and one integration.
+//!
+//! [`Notifier::tell`] takes a change of an alert and returns at once. A receiver that is slow or
+//! dead delays nobody else: what it cannot be told is folded or dropped by severity, counted, and
+//! the next message that it takes says how many it missed. Messages about one alert arrive in
+//! order. A message may arrive twice and says so by its [`Message::id`].
+//!
+//! Not here: which receiver should be told (every one is told everything), and an outbox that
+//! outlives the process; both would stand between `tell` and the queue.
+
+mod alert_log;
+mod failure;
+mod http;
+mod message;
+mod metrics;
+mod queue;
+mod slack;
+mod webhook;
+mod worker;
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{task::JoinHandle, time::Instant};
+
+pub use alert_log::AlertLog;
+pub use failure::{DropReason, Failure, Reason};
+pub use http::{BuildError, client};
+pub use message::Message;
+pub use metrics::Metrics;
+pub use slack::Slack;
+pub use webhook::Webhook;
+
+use crate::{alert::Change, units::Span};
+use worker::{Deliver, Lane};
+
+/// How patient delivery is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// How many messages wait for one receiver at most; at least 1.
+    pub queue_max: usize,
+    /// How long one attempt may take.
+    pub timeout: Span,
+    /// The longest pause after a first failure; the pause is drawn from zero to this.
+    pub backoff_first: Span,
+    /// Where the longest pause stops doubling.
+    pub backoff_max: Span,
+    /// How old a message may get before it is given up.
+    pub age_max: Span,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            queue_max: 1_000,
+            timeout: Span::from_secs(10),
+            backoff_first: Span::from_secs(1),
+            backoff_max: Span::from_secs(60),
+            age_max: Span::from_secs(3600),
+        }
+    }
+}
+
+/// One place that is told, by its name in the configuration.
+#[derive(Debug)]
+pub struct Receiver {
+    /// Unique; a metrics label, and what logs call it.
+    pub name: Arc<str>,
+    /// What it speaks.
+    pub integration: Integration,
+}
+
+/// The ways to tell somebody.
+#[derive(Debug)]
+pub enum Integration {
+    /// A Slack incoming webhook.
+    Slack(Slack),
+    /// Our JSON by POST.
+    Webhook(Webhook),
+    /// Our JSON in a file, a line each.
+    AlertLog(AlertLog),
+}
+
+impl Integration {
+    /// A metrics label.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Slack(_) => "slack",
+            Self::Webhook(_) => "webhook",
+            Self::AlertLog(_) => "alert_log",
+        }
+    }
+}
+
+impl Deliver for Integration {
+    async fn deliver(&self, message: &Message) -> Result<(), Failure> {
+        match self {
+            Self::Slack(slack) => slack.deliver(message).await,
+            Self::Webhook(webhook) => webhook.deliver(message).await,
+            Self::AlertLog(log) => log.deliver(message).await,
+        }
+    }
+}
+
+/// What a receiver was not told because the process had to stop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Undelivered {
+    /// The receiver's name.
+    pub receiver: Arc<str>,
+    /// How many messages were left, the one being sent among them.
+    pub messages: usize,
+}
+
+/// The running receivers.
+#[derive(Debug)]
+pub struct Notifier {
+    lanes: Vec<(Arc<Lane>, JoinHandle<()>)>,
+}
+
+impl Notifier {
+    /// Starts a task for each receiver. Needs a running tokio.
+    pub fn start(receivers: Vec<Receiver>, settings: Settings, metrics: &Metrics) -> Self {
+        let start = |Receiver { name, integration }: Receiver| {
+            let kind = integration.name();
+            spawn(name, kind, integration, settings, metrics)
+        };
+        Self {
+            lanes: receivers.into_iter().map(start).collect(),
+        }
+    }
+
+    /// Hands a change to every receiver. Never waits for any of them.
+    pub fn tell(&self, change: &Change) {
+        for (lane, _) in &self.lanes {
+            lane.push(change.clone());
+        }
+    }
+
+    /// Takes nothing more, goes on sending for `within`, then gives up; says what was left. A
+    /// receiver that is being waited for is tried once more at the start.
+    pub async fn shutdown(self, within: Duration) -> Vec<Undelivered> {
+        let deadline = Instant::now() + within;
+        for (lane, _) in &self.lanes {
+            lane.close();
+        }
+        let mut left = Vec::new();
+        for (lane, mut task) in self.lanes {
+            if tokio::time::timeout_at(deadline, &mut task).await.is_err() {
+                task.abort();
+            }
+            let messages = lane.give_up();
+            if messages > 0 {
+                left.push(Undelivered {
+                    receiver: Arc::clone(&lane.name),
+                    messages,
+                });
+            }
+        }
+        left
+    }
+}
+
+fn spawn<D: Deliver>(
+    name: Arc<str>,
+    integration: &'static str,
+    deliver: D,
+    settings: Settings,
+    metrics: &Metrics,
+) -> (Arc<Lane>, JoinHandle<()>) {
+    let lane = Arc::new(Lane::new(name, integration, settings, metrics));
+    metrics.watch(&lane);
+    let task = tokio::spawn(worker::run(Arc::clone(&lane), deliver));
+    (lane, task)
+}
+
+#[cfg(test)]
+mod tests;

@@ -2,9 +2,12 @@
 
 use unicode_width::UnicodeWidthChar;
 
-use super::visible::{quoted, visible};
+use super::quoted::quoted;
 use crate::{
-    alert::words::{Phrase, Piece},
+    alert::{
+        visible,
+        words::{Phrase, Piece},
+    },
     rule::Severity,
 };
 

@@ -4,16 +4,16 @@
 //! coloured and how wide it is.
 
 mod layout;
+mod quoted;
 mod summary;
 mod text;
-mod visible;
 
 use std::io;
 
 pub use layout::Style;
+pub use quoted::quoted;
 pub use summary::{Reading, Summary};
 pub use text::text;
-pub use visible::{quoted, visible};
 
 use crate::alert::{Change, to_json};
 

@@ -2,9 +2,9 @@
 
 use std::{cmp::Reverse, collections::BTreeMap, fmt::Write as _, sync::Arc, time::Duration};
 
-use super::{Style, layout::width, visible::visible};
+use super::{Style, layout::width};
 use crate::{
-    alert::{Alert, Change, cut_middle_by, words},
+    alert::{Alert, Change, cut_middle_by, visible, words},
     rule::{RuleMeta, Severity},
     units::Time,
 };

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use super::{
     Style,
     layout::{MARGIN, char_width, end_line, row, width},
-    visible::{quoted, visible},
+    quoted::quoted,
 };
 use crate::{
     alert::{
-        Alert, Change, cut_middle_by,
+        Alert, Change, cut_middle_by, visible,
         words::{self, Phrase, Piece},
     },
     event::Facts,

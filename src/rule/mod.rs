@@ -1,13 +1,48 @@
-//! Sigma rules.
+//! Sigma rules: read and checked from text, compiled to flat tests, found by an index.
+//!
+//! [`RuleSet::load`] reads all files and says all that is wrong with them; [`Matcher`] tells which
+//! rules an event matches; [`RuleSet::explain`] tells why. Counting is not done here: correlations
+//! leave as plain descriptions that `detect` runs.
 
+mod cases;
+mod codes;
+mod condition;
+mod correlate;
 mod correlation;
+mod detection;
+mod document;
+mod drafts;
+mod explain;
+mod extend;
 mod extension;
+mod field;
+mod head;
+mod impossible;
+mod index;
+mod link;
+mod load;
+mod logic;
 mod meta;
+mod modifier;
+mod operand;
+mod pattern;
+mod placeholder;
+mod predicate;
+mod set;
 mod shipped;
 mod template;
 
+#[cfg(test)]
+mod tests;
+
+pub use cases::{Case, Expectation, read_cases};
+pub use codes::CODES;
 pub use correlation::{Bounds, Correlation, Kind, Member, Source};
+pub use explain::Explanation;
 pub use extension::{Extension, Novelty, Rate};
+pub use index::Matcher;
+pub use load::{Layer, Loaded};
 pub use meta::{RuleMeta, Severity};
+pub use set::{Rule, RuleSet};
 pub use shipped::shipped_rules;
-pub use template::Template;
+pub use template::{Extras, Template, TemplateMistake};

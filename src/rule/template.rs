@@ -1,5 +1,250 @@
-//! Text with `{{ field }}` places.
+//! Text with `{{ field }}` places: the summary of an alert, the commands that answer it.
 
-/// A parsed template.
-#[derive(Clone, Debug)]
-pub struct Template(pub String);
+use std::fmt::{self, Write};
+
+use crate::{event::Field, units::Span};
+
+/// A template, parsed and checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Template {
+    parts: Vec<Part>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Part {
+    Text(String),
+    Field(Field),
+    Count,
+    Timespan,
+    Threshold,
+}
+
+/// The numbers that a template can show beside the event's fields.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Extras {
+    /// `{{ count }}`: how many requests the detection is about.
+    pub count: u64,
+    /// `{{ timespan }}`: the length of the rule's window, if it has one.
+    pub timespan: Option<Span>,
+    /// `{{ threshold }}`: the least count that fires, if there is one.
+    pub threshold: Option<u64>,
+}
+
+/// What is wrong with a template, and where in its text (bytes).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TemplateMistake {
+    /// The first byte.
+    pub start: usize,
+    /// The byte behind the last.
+    pub end: usize,
+    /// What is wrong.
+    pub message: String,
+    /// The name at fault when it is no field.
+    pub unknown: Option<String>,
+}
+
+/// The longest text that a field fills in, in characters.
+const VALUE_MAX: usize = 512;
+
+impl Template {
+    /// Parses `text {{ field }} text`. Beside fields there are `count`, `timespan` and
+    /// `threshold`.
+    ///
+    /// # Errors
+    /// An unclosed place, an empty one, a name that is no field.
+    pub fn parse(text: &str) -> Result<Self, TemplateMistake> {
+        let mut parts = Vec::new();
+        let mut at = 0;
+        while let Some(open) = text[at..].find("{{").map(|found| at + found) {
+            if open > at {
+                parts.push(Part::Text(text[at..open].to_owned()));
+            }
+            let Some(close) = text[open..].find("}}").map(|found| open + found) else {
+                let message = "`{{` is never closed; write `{{ field }}`".to_owned();
+                return Err(TemplateMistake {
+                    start: open,
+                    end: open + 2,
+                    message,
+                    unknown: None,
+                });
+            };
+            let inner = &text[open + 2..close];
+            let name = inner.trim();
+            let start = open + 2 + (inner.len() - inner.trim_start().len());
+            parts.push(match name {
+                "count" => Part::Count,
+                "timespan" => Part::Timespan,
+                "threshold" => Part::Threshold,
+                _ => Part::Field(Field::parse(name).map_err(|_| TemplateMistake {
+                    start,
+                    end: start + name.len(),
+                    message: format!("there is no field `{name}`"),
+                    unknown: Some(name.to_owned()),
+                })?),
+            });
+            at = close + 2;
+        }
+        if at < text.len() {
+            parts.push(Part::Text(text[at..].to_owned()));
+        }
+        Ok(Self { parts })
+    }
+
+    /// The fields that it shows, in order, repeats included.
+    pub fn fields(&self) -> impl Iterator<Item = &Field> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Field(field) => Some(field),
+            _ => None,
+        })
+    }
+
+    /// The text with values in their places. `look_up` gives a field's value; `?` stands for an
+    /// absent one. Control characters of values are left out.
+    pub fn fill(&self, look_up: &dyn Fn(&Field) -> Option<String>, extras: &Extras) -> String {
+        self.fill_with(look_up, extras, |value| value)
+    }
+
+    /// The same for a POSIX shell: a value is quoted unless it is plain.
+    pub fn fill_shell(
+        &self,
+        look_up: &dyn Fn(&Field) -> Option<String>,
+        extras: &Extras,
+    ) -> String {
+        self.fill_with(look_up, extras, quoted)
+    }
+
+    fn fill_with(
+        &self,
+        look_up: &dyn Fn(&Field) -> Option<String>,
+        extras: &Extras,
+        shown: impl Fn(String) -> String,
+    ) -> String {
+        let mut out = String::new();
+        for part in &self.parts {
+            match part {
+                Part::Text(text) => out.push_str(text),
+                Part::Field(field) => match look_up(field) {
+                    Some(value) => out.push_str(&shown(harmless(&value))),
+                    None => out.push('?'),
+                },
+                Part::Count => {
+                    let _ = write!(out, "{}", extras.count);
+                }
+                Part::Timespan => match extras.timespan {
+                    Some(timespan) => {
+                        let _ = write!(out, "{timespan}");
+                    }
+                    None => out.push('?'),
+                },
+                Part::Threshold => match extras.threshold {
+                    Some(threshold) => {
+                        let _ = write!(out, "{threshold}");
+                    }
+                    None => out.push('?'),
+                },
+            }
+        }
+        out
+    }
+}
+
+/// Callers of the API server choose these values: no character of them may act on a terminal or
+/// turn the text around.
+fn harmless(value: &str) -> String {
+    let acts = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{061c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+    };
+    let mut kept = value.chars().filter(|c| !acts(*c));
+    let mut out: String = kept.by_ref().take(VALUE_MAX).collect();
+    if kept.next().is_some() {
+        out.push('…');
+    }
+    out
+}
+
+fn quoted(value: String) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"@%+=:,./_-".contains(&b);
+    if !value.is_empty() && value.bytes().all(plain) {
+        value
+    } else {
+        format!("'{}'", value.replace('\'', r"'\''"))
+    }
+}
+
+impl fmt::Display for Template {
+    /// As it was written, but for white space within the braces.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.parts.iter().try_for_each(|part| match part {
+            Part::Text(text) => f.write_str(text),
+            Part::Field(field) => write!(f, "{{{{ {} }}}}", field.name()),
+            Part::Count => f.write_str("{{ count }}"),
+            Part::Timespan => f.write_str("{{ timespan }}"),
+            Part::Threshold => f.write_str("{{ threshold }}"),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fill(text: &str, value: Option<&str>, shell: bool) -> String {
+        let template = Template::parse(text).unwrap();
+        let look_up = |_: &Field| value.map(str::to_owned);
+        let extras = Extras {
+            count: 12,
+            timespan: Some(Span::from_secs(300)),
+            threshold: Some(10),
+        };
+        if shell {
+            template.fill_shell(&look_up, &extras)
+        } else {
+            template.fill(&look_up, &extras)
+        }
+    }
+
+    #[test]
+    fn fills_values_in() {
+        let text = "{{ principal }} used {{verb}}: {{count}} of {{ threshold }} in {{timespan}}.";
+        assert_eq!(
+            fill(text, Some("bob"), false),
+            "bob used bob: 12 of 10 in 5m."
+        );
+        assert_eq!(fill("{{ verb }}", None, false), "?");
+        assert_eq!(fill("no place } here", None, false), "no place } here");
+        let template = Template::parse("{{ verb }}").unwrap();
+        assert_eq!(template.fill(&|_| None, &Extras::default()), "?");
+        assert_eq!(template.fields().count(), 1);
+    }
+
+    #[test]
+    fn values_cannot_break_out() {
+        for (value, shown) in [
+            ("alice@acme.example", "alice@acme.example"),
+            ("", "''"),
+            ("a b", "'a b'"),
+            ("$(reboot)", "'$(reboot)'"),
+            ("it's", r"'it'\''s'"),
+            ("a\nb\u{1b}[2J\u{202e}", "'ab[2J'"),
+            ("--as=x;id", "'--as=x;id'"),
+        ] {
+            assert_eq!(fill("{{ principal }}", Some(value), true), shown, "{value}");
+        }
+        let long = fill("{{ principal }}", Some(&"x".repeat(10_000)), false);
+        assert_eq!(long.chars().count(), VALUE_MAX + 1);
+    }
+
+    #[test]
+    fn mistakes_know_their_place() {
+        for (text, wrong, says) in [
+            ("a {{ verb", "{{", "never closed"),
+            ("a {{ vreb }} b", "vreb", "no field `vreb`"),
+            ("{{}}", "", "no field ``"),
+        ] {
+            let mistake = Template::parse(text).unwrap_err();
+            assert_eq!(&text[mistake.start..mistake.end], wrong);
+            assert!(mistake.message.contains(says), "{mistake:?}");
+        }
+    }
+}

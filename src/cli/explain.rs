@@ -1,0 +1,124 @@
+//! `auditwatch explain`: why a rule did or did not match an event.
+
+use std::{
+    fs::File,
+    io::{self, BufWriter, Write as _},
+    path::PathBuf,
+};
+
+use clap::Args;
+
+use super::{Failure, rule_set::RuleArgs};
+use crate::{
+    decode::{Decoded, Framer, Limits, each_event, open},
+    diagnostic::nearest,
+    event::{Context, Event, Slot},
+    rule::{RuleSet, Source},
+};
+
+/// Arguments of `explain`.
+#[derive(Debug, Args)]
+pub(super) struct ExplainArgs {
+    /// Name or id of the rule.
+    rule: String,
+    /// The log that holds the event; `-` is stdin.
+    #[arg(long, value_name = "FILE")]
+    file: PathBuf,
+    /// The event's auditID; each of its stages is explained.
+    #[arg(long, value_name = "ID")]
+    audit_id: String,
+    #[command(flatten)]
+    rules: RuleArgs,
+}
+
+/// Prints the explanation of each event with the audit id.
+pub(super) fn run(args: &ExplainArgs) -> Result<(), Failure> {
+    let set = args.rules.load()?;
+    let explained = rules_behind(&set, &args.rule)?;
+    let mut out = BufWriter::new(io::stdout().lock());
+    let mut found = 0usize;
+    let mut written: io::Result<()> = Ok(());
+    each_in_file(&args.file, &mut |event| {
+        if event.text(Slot::AuditId).as_deref() != Some(&args.audit_id) || written.is_err() {
+            return;
+        }
+        found += 1;
+        let stage = event.text(Slot::Stage).unwrap_or_default();
+        let time = event.received().unwrap_or_default();
+        written = writeln!(out, "{} at {stage}, received {time}", args.audit_id);
+        for place in &explained {
+            let text = RuleSet::explain(&set.rules[*place], event).to_string();
+            written = written
+                .as_ref()
+                .map_or(Ok(()), |()| writeln!(out, "{text}"));
+        }
+    })?;
+    written?;
+    out.flush()?;
+    if found == 0 {
+        let file = args.file.display();
+        return Err(Failure::Failed(format!(
+            "{file} holds no event with auditID `{}`; `grep` the file for it, or look in another",
+            args.audit_id
+        )));
+    }
+    Ok(())
+}
+
+/// The detection rules behind a name: itself, or all that a correlation counts in the end.
+fn rules_behind(set: &RuleSet, name: &str) -> Result<Vec<usize>, Failure> {
+    let named = |meta: &crate::rule::RuleMeta| meta.name == name || meta.id == name;
+    if let Some(place) = set.rules.iter().position(|rule| named(&rule.meta)) {
+        return Ok(vec![place]);
+    }
+    let Some(place) = set.correlations.iter().position(|rule| named(&rule.meta)) else {
+        let rules = set.rules.iter().map(|rule| rule.meta.name.as_str());
+        let correlations = set.correlations.iter().map(|rule| rule.meta.name.as_str());
+        let hint = nearest(name, rules.chain(correlations)).map_or_else(
+            || "`auditwatch rules --all` lists all".to_owned(),
+            |near| format!("did you mean `{near}`?"),
+        );
+        return Err(Failure::Wrong(format!("there is no rule `{name}`; {hint}")));
+    };
+    let mut places = Vec::new();
+    let mut open = vec![place];
+    while let Some(place) = open.pop() {
+        for Source { member, .. } in &set.correlations[place].sources {
+            match member {
+                crate::rule::Member::Rule(rule) => places.push(*rule),
+                crate::rule::Member::Correlation(other) => open.push(*other),
+            }
+        }
+    }
+    places.sort_unstable();
+    places.dedup();
+    Ok(places)
+}
+
+/// Shows each event of a log file to `visit`.
+fn each_in_file(file: &PathBuf, visit: &mut dyn FnMut(&Event<'_>)) -> Result<(), Failure> {
+    let unreadable = |error: io::Error| Failure::Unreadable(format!("{}: {error}", file.display()));
+    let input: Box<dyn io::Read> = if file.as_os_str() == "-" {
+        Box::new(io::stdin().lock())
+    } else {
+        Box::new(File::open(file).map_err(unreadable)?)
+    };
+    let mut input = open(input).map_err(unreadable)?;
+    let mut framer = Framer::new(Limits::default());
+    let context = Context::default();
+    let mut is_over = false;
+    while !is_over {
+        is_over = framer.read_from(&mut input).map_err(unreadable)? == 0;
+        if is_over {
+            framer.finish();
+        }
+        while let Some(block) = framer.next_block() {
+            each_event(&block, &mut |decoded| {
+                if let Decoded::Event(slots, line) = decoded {
+                    visit(&Event::new(slots, line, &context));
+                }
+            });
+        }
+    }
+    Ok(())
+}

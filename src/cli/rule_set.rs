@@ -1,0 +1,62 @@
+//! How the commands load rules: the shipped ones and `--rules`, or say all that is wrong.
+
+use std::{path::PathBuf, sync::Arc};
+
+use clap::Args;
+
+use super::{Failure, terminal};
+use crate::{
+    config::{read_layer, read_layers},
+    rule::{Layer, Loaded, RuleSet},
+};
+
+/// Which rules a command works with.
+#[derive(Clone, Debug, Default, Args)]
+pub(super) struct RuleArgs {
+    /// A folder or file of rules, added to the shipped ones; a rule with the id of a shipped one
+    /// replaces it. Can be given several times.
+    #[arg(
+        long,
+        value_name = "DIR|FILE",
+        env = "AUDITWATCH_RULES",
+        value_delimiter = ':'
+    )]
+    pub(super) rules: Vec<PathBuf>,
+    /// Leave the shipped rules out.
+    #[arg(long)]
+    pub(super) no_shipped_rules: bool,
+}
+
+impl RuleArgs {
+    /// The layers of files that these arguments name.
+    pub(super) fn layers(&self) -> Result<Vec<Layer>, Failure> {
+        if !self.no_shipped_rules {
+            return read_layers(&self.rules).map_err(|error| Failure::Wrong(error.to_string()));
+        }
+        if self.rules.is_empty() {
+            let help = "--no-shipped-rules leaves no rule at all; name your own with --rules DIR";
+            return Err(Failure::Wrong(help.to_owned()));
+        }
+        let layers = self
+            .rules
+            .iter()
+            .map(|path| read_layer(path))
+            .collect::<Result<_, _>>();
+        layers.map_err(|error| Failure::Wrong(error.to_string()))
+    }
+
+    /// Loads the rules; warnings go to stderr.
+    pub(super) fn load(&self) -> Result<Arc<RuleSet>, Failure> {
+        let Loaded { set, warnings } = load(&self.layers()?)?;
+        if !warnings.is_empty() {
+            terminal::say(&warnings.to_string());
+        }
+        Ok(Arc::new(set))
+    }
+}
+
+/// Loads layers of rules; all problems become one failure.
+pub(super) fn load(layers: &[Layer]) -> Result<Loaded, Failure> {
+    RuleSet::load(layers)
+        .map_err(|report| Failure::Wrong(format!("{report}\nthe rules cannot be loaded")))
+}

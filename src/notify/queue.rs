@@ -1,0 +1,240 @@
+//! What waits for one receiver, and what goes first when there is too much of it.
+
+use std::collections::VecDeque;
+
+use hashbrown::HashMap;
+use tokio::time::Instant;
+
+use super::Message;
+use crate::alert::Change;
+
+/// A bounded queue. The message being sent stays in it until it is done.
+#[derive(Debug)]
+pub(super) struct Queue {
+    waiting: VecDeque<Entry>,
+    sending: Option<Entry>,
+    /// The newest waiting message about each alert, by its number. Looking for what can be folded
+    /// happens on the thread that detects, so it must not cost more than a glance at each entry.
+    newest: HashMap<Box<str>, u64>,
+    next: u64,
+    max: usize,
+    /// Messages that were dropped since the receiver last took one.
+    missed: u64,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub(super) change: Change,
+    pub(super) since: Instant,
+    number: u64,
+}
+
+/// What had to happen to make room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Room {
+    /// There was room.
+    Enough,
+    /// An older update of an alert gave way to a newer message about it; nothing is lost.
+    Folded,
+    /// The oldest of the least severe was dropped.
+    Dropped,
+}
+
+impl Queue {
+    pub(super) fn new(max: usize) -> Self {
+        Self {
+            waiting: VecDeque::new(),
+            sending: None,
+            newest: HashMap::new(),
+            next: 0,
+            max: max.max(1),
+            missed: 0,
+        }
+    }
+
+    pub(super) fn push(&mut self, change: Change, since: Instant) -> Room {
+        let number = self.next;
+        self.next += 1;
+        self.newest.insert(change.alert().id.clone(), number);
+        self.waiting.push_back(Entry {
+            change,
+            since,
+            number,
+        });
+        if self.waiting.len() <= self.max {
+            return Room::Enough;
+        }
+        if let Some(place) = self.superseded() {
+            self.remove(place);
+            return Room::Folded;
+        }
+        let severities = self
+            .waiting
+            .iter()
+            .map(|entry| entry.change.alert().severity());
+        if let Some((place, _)) = severities.enumerate().min_by_key(|(_, severity)| *severity) {
+            self.remove(place);
+        }
+        self.missed += 1;
+        Room::Dropped
+    }
+
+    /// The oldest update of an alert about which there is a newer message.
+    fn superseded(&self) -> Option<usize> {
+        self.waiting.iter().position(|entry| {
+            matches!(entry.change, Change::Updated(_))
+                && self.newest.get(&entry.change.alert().id) > Some(&entry.number)
+        })
+    }
+
+    fn remove(&mut self, place: usize) -> Option<Entry> {
+        let entry = self.waiting.remove(place)?;
+        let id = &entry.change.alert().id;
+        if self.newest.get(id) == Some(&entry.number) {
+            self.newest.remove(id);
+        }
+        Some(entry)
+    }
+
+    /// The next message and how long it has waited; [`done`](Self::done) must follow.
+    pub(super) fn take(&mut self) -> Option<(Message, Instant)> {
+        let entry = self.remove(0)?;
+        let message = Message {
+            change: entry.change.clone(),
+            dropped: self.missed,
+        };
+        let since = entry.since;
+        self.sending = Some(entry);
+        Some((message, since))
+    }
+
+    /// The message was taken by the receiver, which now knows what it missed.
+    pub(super) fn delivered(&mut self, message: &Message) {
+        self.sending = None;
+        self.missed = self.missed.saturating_sub(message.dropped);
+    }
+
+    /// The message was given up.
+    pub(super) fn given_up(&mut self) {
+        self.sending = None;
+        self.missed += 1;
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len() + usize::from(self.sending.is_some())
+    }
+
+    /// Since when the oldest has been waiting.
+    pub(super) fn oldest(&self) -> Option<Instant> {
+        self.sending
+            .iter()
+            .chain(&self.waiting)
+            .map(|entry| entry.since)
+            .min()
+    }
+
+    /// Forgets everything and says how many that were.
+    pub(super) fn clear(&mut self) -> usize {
+        let left = self.len();
+        self.waiting.clear();
+        self.newest.clear();
+        self.sending = None;
+        left
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{
+        alert::{Alert, samples},
+        rule::Severity,
+    };
+
+    fn alert(id: &str, severity: Severity) -> Arc<Alert> {
+        let alert = Alert::clone(&samples::burst(1));
+        Arc::new(Alert {
+            id: id.into(),
+            rule: samples::rule(severity),
+            ..alert
+        })
+    }
+
+    fn ids(queue: &Queue) -> String {
+        queue
+            .waiting
+            .iter()
+            .map(|entry| &*entry.change.alert().id)
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+
+    #[test]
+    fn folds_updates_before_it_drops() {
+        let mut queue = Queue::new(3);
+        let now = Instant::now();
+        let push = |queue: &mut Queue, change| queue.push(change, now);
+        let (a, b) = (alert("a", Severity::Low), alert("b", Severity::High));
+        assert_eq!(
+            push(&mut queue, Change::Updated(Arc::clone(&a))),
+            Room::Enough
+        );
+        assert_eq!(push(&mut queue, Change::Fired(b)), Room::Enough);
+        assert_eq!(
+            push(&mut queue, Change::Updated(Arc::clone(&a))),
+            Room::Enough
+        );
+        assert_eq!(
+            push(&mut queue, Change::Resolved(Arc::clone(&a))),
+            Room::Folded
+        );
+        assert_eq!(ids(&queue), "b a a");
+        assert_eq!(
+            push(&mut queue, Change::Fired(alert("c", Severity::Medium))),
+            Room::Folded
+        );
+        assert_eq!(ids(&queue), "b a c");
+        assert_eq!(
+            push(&mut queue, Change::Fired(alert("d", Severity::Medium))),
+            Room::Dropped
+        );
+        assert_eq!(ids(&queue), "b c d");
+        assert_eq!(
+            push(&mut queue, Change::Fired(alert("e", Severity::Medium))),
+            Room::Dropped
+        );
+        assert_eq!(ids(&queue), "b d e", "the oldest of the least severe");
+        assert_eq!(
+            push(&mut queue, Change::Fired(alert("f", Severity::Low))),
+            Room::Dropped
+        );
+        assert_eq!(ids(&queue), "b d e", "the new one can be the least");
+        assert_eq!(queue.newest.len(), 3, "nothing is left behind in the index");
+    }
+
+    #[test]
+    fn tells_what_was_missed_until_it_is_known() {
+        let mut queue = Queue::new(1);
+        let now = Instant::now();
+        for id in ["a", "b", "c"] {
+            queue.push(Change::Fired(alert(id, Severity::High)), now);
+        }
+        let (message, _) = queue.take().unwrap();
+        assert_eq!(
+            (message.dropped, queue.len(), queue.oldest()),
+            (2, 1, Some(now))
+        );
+        queue.given_up();
+        for id in ["d", "e"] {
+            queue.push(Change::Fired(alert(id, Severity::High)), now);
+        }
+        let (message, _) = queue.take().unwrap();
+        assert_eq!(message.dropped, 4);
+        queue.push(Change::Fired(alert("f", Severity::High)), now);
+        queue.push(Change::Fired(alert("g", Severity::High)), now);
+        queue.delivered(&message);
+        assert_eq!(queue.take().unwrap().0.dropped, 1, "dropped meanwhile");
+    }
+}

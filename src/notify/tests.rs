@@ -1,0 +1,340 @@
+//! The HTTP integrations against a scripted local server.
+
+use std::{
+    collections::VecDeque,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::Request,
+    http::{HeaderMap, Response},
+};
+use tokio::net::TcpListener;
+
+use super::*;
+use crate::{
+    alert::{samples, to_json},
+    units::Secret,
+};
+
+type Requests = Arc<Mutex<Vec<(HeaderMap, String)>>>;
+
+/// A status at which the server does not answer at all.
+const HANGS: u16 = 0;
+
+/// A server that gives the scripted answers (status, headers, body) in turn, and the last one
+/// for ever; keeps what it was sent.
+struct Server {
+    address: SocketAddr,
+    requests: Requests,
+}
+
+#[derive(Clone)]
+struct Answer(u16, Vec<(&'static str, String)>, &'static str);
+
+impl Server {
+    async fn start(answers: Vec<Answer>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let requests = Requests::default();
+        let seen = Arc::clone(&requests);
+        let answers = Arc::new(Mutex::new(VecDeque::from(answers)));
+        let app = Router::new().fallback(move |request: Request| {
+            let (seen, answers) = (Arc::clone(&seen), Arc::clone(&answers));
+            async move {
+                let (parts, body) = request.into_parts();
+                let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
+                let body = String::from_utf8(body.to_vec()).unwrap();
+                seen.lock().unwrap().push((parts.headers, body));
+                let next = {
+                    let mut answers = answers.lock().unwrap();
+                    let next = answers.pop_front().unwrap();
+                    if answers.is_empty() {
+                        answers.push_back(next.clone());
+                    }
+                    next
+                };
+                if next.0 == HANGS {
+                    std::future::pending::<()>().await;
+                }
+                let mut response = Response::builder().status(next.0);
+                for (name, value) in next.1 {
+                    response = response.header(name, value);
+                }
+                response.body(Body::from(next.2)).unwrap()
+            }
+        });
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        Self { address, requests }
+    }
+
+    fn url(&self) -> Secret {
+        Secret::new(&format!("http://{}/T0/very-secret", self.address))
+    }
+
+    fn requests(&self) -> Vec<(HeaderMap, String)> {
+        self.requests.lock().unwrap().clone()
+    }
+}
+
+fn answer(status: u16, body: &'static str) -> Answer {
+    Answer(status, Vec::new(), body)
+}
+
+/// A client that no proxy of the machine that runs the tests can come between.
+fn test_client() -> reqwest::Client {
+    http::builder().no_proxy().build().unwrap()
+}
+
+fn message() -> Message {
+    Message {
+        change: Change::Fired(samples::burst(3)),
+        dropped: 2,
+    }
+}
+
+async fn slack(answer: Answer) -> Result<(), Failure> {
+    let server = Server::start(vec![answer]).await;
+    Slack::new(&test_client(), server.url())
+        .unwrap()
+        .deliver(&message())
+        .await
+}
+
+#[tokio::test]
+async fn slack_answers() {
+    assert_eq!(slack(answer(200, "ok")).await, Ok(()));
+    for (status, body, reason, permanent, what) in [
+        (
+            200,
+            "<html>/T0/very-secret",
+            Reason::ClientError,
+            true,
+            "it answered 200 but not `ok`",
+        ),
+        (
+            404,
+            "no_service",
+            Reason::ClientError,
+            true,
+            "Slack has no such webhook (no_service)",
+        ),
+        (
+            410,
+            "channel_is_archived",
+            Reason::ClientError,
+            true,
+            "it answered 410 (channel_is_archived)",
+        ),
+        (
+            403,
+            "invalid_token",
+            Reason::AuthError,
+            true,
+            "it answered 403 (invalid_token)",
+        ),
+        (
+            400,
+            "invalid_blocks",
+            Reason::ClientError,
+            true,
+            "it answered 400 (invalid_blocks)",
+        ),
+        (
+            500,
+            "rollup_error",
+            Reason::ServerError,
+            false,
+            "it answered 500 (rollup_error)",
+        ),
+        (
+            302,
+            "",
+            Reason::ClientError,
+            true,
+            "it answered 302, a redirect that is not followed",
+        ),
+    ] {
+        let failure = slack(answer(status, body)).await.unwrap_err();
+        assert_eq!(
+            (failure.reason, failure.permanent),
+            (reason, permanent),
+            "{status}"
+        );
+        assert_eq!(failure.what, what);
+        assert!(!failure.to_string().contains("very-secret"));
+    }
+}
+
+#[tokio::test]
+async fn retry_after_is_read_in_both_forms() {
+    let later = (chrono::Utc::now() + chrono::TimeDelta::seconds(90)).to_rfc2822();
+    let later = later.replace("+0000", "GMT");
+    for (value, range) in [("7".to_owned(), 7..=7), (later, 30..=90)] {
+        let busy = Answer(429, vec![("retry-after", value)], "");
+        let failure = slack(busy).await.unwrap_err();
+        assert_eq!(
+            (failure.reason, failure.permanent),
+            (Reason::RateLimited, false)
+        );
+        assert!(
+            range.contains(&failure.retry_after.unwrap().as_secs()),
+            "{failure:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn webhook_sends_the_contract_with_a_stable_id() {
+    let server = Server::start(vec![answer(204, "")]).await;
+    let webhook = Webhook::new(&test_client(), server.url()).unwrap();
+    let message = message();
+    webhook.deliver(&message).await.unwrap();
+    webhook.deliver(&message).await.unwrap();
+    let requests = server.requests();
+    let (headers, body) = &requests[0];
+    assert_eq!(*body, to_json(message.alert(), 2));
+    assert_eq!(headers["content-type"], "application/json");
+    let id = format!("{}.firing.1795431902000250", message.alert().id);
+    assert_eq!(headers["webhook-id"], id);
+    assert_eq!(requests[0], requests[1], "a repeat can be told");
+}
+
+#[tokio::test]
+async fn redirects_stay_at_their_place() {
+    let other = Server::start(vec![answer(200, "ok")]).await;
+    let there = format!("http://{}/", other.address);
+    let server = Server::start(vec![
+        Answer(307, vec![("location", "/elsewhere".to_owned())], ""),
+        answer(200, "ok"),
+        Answer(307, vec![("location", there)], ""),
+    ])
+    .await;
+    let webhook = Webhook::new(&test_client(), server.url()).unwrap();
+    webhook.deliver(&message()).await.unwrap();
+    assert_eq!(
+        server.requests()[1].1,
+        to_json(message().alert(), 2),
+        "the body came along"
+    );
+    let failure = webhook.deliver(&message()).await.unwrap_err();
+    assert_eq!(
+        failure.what,
+        "it answered 307, a redirect that is not followed"
+    );
+    assert_eq!(other.requests(), [], "and went nowhere else");
+}
+
+#[tokio::test]
+async fn says_why_a_receiver_is_not_reached() {
+    // A port that nobody listens on, one that closes, and one that does not speak TLS.
+    let nobody = TcpListener::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let closing = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let closes = closing.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            drop(closing.accept().await);
+        }
+    });
+    let plain = Server::start(vec![answer(200, "ok")]).await.address;
+    for (url, what) in [
+        (
+            format!("http://{nobody}/very-secret"),
+            "no connection: Connection refused",
+        ),
+        (
+            format!("http://{closes}/very-secret"),
+            "the connection broke: ",
+        ),
+        (
+            format!("https://{plain}/very-secret"),
+            "no TLS connection: ",
+        ),
+    ] {
+        let webhook = Webhook::new(&test_client(), Secret::new(&url)).unwrap();
+        let failure = webhook.deliver(&message()).await.unwrap_err();
+        assert_eq!(
+            (failure.reason, failure.permanent),
+            (Reason::Connection, false)
+        );
+        assert!(failure.what.starts_with(what), "{failure}");
+        assert!(!failure.to_string().contains("very-secret"), "{failure}");
+    }
+}
+
+#[test]
+fn a_wrong_url_is_refused_without_being_shown() {
+    for url in [
+        "hooks.example/very-secret",
+        "ftp://hooks.example/very-secret",
+        "",
+        "https://",
+    ] {
+        let error = Slack::new(&test_client(), Secret::new(url))
+            .unwrap_err()
+            .to_string();
+        assert!(error.starts_with("the URL is not usable: "), "{error}");
+        assert!(!error.contains("very-secret"), "{error}");
+    }
+    assert!(client().is_ok());
+}
+
+#[tokio::test]
+async fn all_receivers_are_told() {
+    let busy = Answer(429, vec![("retry-after", "0".to_owned())], "");
+    let script = vec![answer(HANGS, ""), busy, answer(503, ""), answer(200, "ok")];
+    let server = Server::start(script).await;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("alerts.jsonl");
+    let registry = prometheus::Registry::new();
+    let metrics = Metrics::new(&registry).unwrap();
+    let receiver = |name: &str, integration| Receiver {
+        name: name.into(),
+        integration,
+    };
+    let notifier = Notifier::start(
+        vec![
+            receiver(
+                "soc",
+                Integration::Slack(Slack::new(&test_client(), server.url()).unwrap()),
+            ),
+            receiver("log", Integration::AlertLog(AlertLog::new(&path))),
+        ],
+        Settings {
+            timeout: Span::from_micros(500_000),
+            backoff_first: Span::from_micros(1),
+            ..Settings::default()
+        },
+        &metrics,
+    );
+    for change in samples::burst_changes() {
+        notifier.tell(&change);
+    }
+    assert_eq!(notifier.shutdown(Duration::from_secs(30)).await, []);
+    assert_eq!(
+        server.requests().len(),
+        6,
+        "three messages, the first of them four times"
+    );
+    let text = prometheus::TextEncoder::new()
+        .encode_to_string(&registry.gather())
+        .unwrap();
+    for reason in ["contextDeadlineExceeded", "rateLimited", "serverError"] {
+        let labels = format!(r#"integration="slack",reason="{reason}",receiver="soc""#);
+        let line = format!("auditwatch_notifications_failed_total{{{labels}}} 1\n");
+        assert!(text.contains(&line), "{text}");
+    }
+    let log = std::fs::read_to_string(path).unwrap();
+    let expected: Vec<_> = samples::burst_changes()
+        .iter()
+        .map(|change| to_json(change.alert(), 0))
+        .collect();
+    assert_eq!(log.lines().collect::<Vec<_>>(), expected);
+}

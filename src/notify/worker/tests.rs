@@ -1,0 +1,276 @@
+//! Delivery against scripted receivers, in paused time: a wait takes none, and is measured.
+
+use std::collections::VecDeque;
+
+use prometheus::{Registry, TextEncoder};
+
+use super::*;
+use crate::{
+    alert::{Alert, samples},
+    notify::{Notifier, spawn},
+    rule::Severity,
+    units::Span,
+};
+
+/// What a scripted receiver does next; it takes everything when the script is at its end.
+#[derive(Clone, Debug)]
+enum Does {
+    Takes,
+    Fails(Failure),
+    Hangs,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Scripted {
+    script: Arc<Mutex<VecDeque<Does>>>,
+    /// Seconds from the start, alert, dropped: one for each attempt.
+    attempts: Arc<Mutex<Vec<(u64, String, u64)>>>,
+    /// Hangs when the script is at its end.
+    dead: bool,
+    start: Option<Instant>,
+}
+
+impl Scripted {
+    fn new(script: impl IntoIterator<Item = Does>) -> Self {
+        let script = Arc::new(Mutex::new(script.into_iter().collect()));
+        Self {
+            script,
+            start: Some(Instant::now()),
+            ..Self::default()
+        }
+    }
+
+    fn seen(&self) -> String {
+        let line = |(_, id, dropped): &(u64, String, u64)| format!("{id}/{dropped}");
+        self.attempts
+            .lock()
+            .unwrap()
+            .iter()
+            .map(line)
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+
+    fn seconds(&self) -> Vec<u64> {
+        self.attempts
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|(seconds, ..)| *seconds)
+            .collect()
+    }
+}
+
+impl Deliver for Scripted {
+    async fn deliver(&self, message: &Message) -> Result<(), Failure> {
+        let seconds = self.start.unwrap().elapsed().as_secs();
+        let attempt = (seconds, message.alert().id.to_string(), message.dropped);
+        self.attempts.lock().unwrap().push(attempt);
+        let next = self.script.lock().unwrap().pop_front();
+        match next.unwrap_or(if self.dead { Does::Hangs } else { Does::Takes }) {
+            Does::Takes => Ok(()),
+            Does::Fails(failure) => Err(failure),
+            Does::Hangs => std::future::pending().await,
+        }
+    }
+}
+
+fn fails(reason: Reason) -> Does {
+    Does::Fails(Failure::passing(reason, "it failed", "look"))
+}
+
+fn fired(id: &str, severity: Severity) -> Change {
+    let alert = Alert::clone(&samples::burst(1));
+    Change::Fired(Arc::new(Alert {
+        id: id.into(),
+        rule: samples::rule(severity),
+        ..alert
+    }))
+}
+
+/// Receivers that run, their metrics, and their orderly end.
+struct Running {
+    notifier: Notifier,
+    metrics: Metrics,
+    registry: Registry,
+}
+
+impl Running {
+    fn new(receivers: &[(&str, &Scripted)], settings: Settings) -> Self {
+        let registry = Registry::new();
+        let metrics = Metrics::new(&registry).unwrap();
+        let lane = |(name, receiver): &(&str, &Scripted)| {
+            spawn(
+                (*name).into(),
+                "scripted",
+                (*receiver).clone(),
+                settings,
+                &metrics,
+            )
+        };
+        let notifier = Notifier {
+            lanes: receivers.iter().map(lane).collect(),
+        };
+        Self {
+            notifier,
+            metrics,
+            registry,
+        }
+    }
+
+    fn tell(&self, ids: &[&str]) {
+        for id in ids {
+            self.notifier.tell(&fired(id, Severity::High));
+        }
+    }
+
+    /// The metrics' lines that are not zero, with this word in them.
+    fn metrics(registry: &Registry, word: &str) -> Vec<String> {
+        let text = TextEncoder::new()
+            .encode_to_string(&registry.gather())
+            .unwrap();
+        let lines = text
+            .lines()
+            .filter(|line| !line.starts_with('#') && !line.ends_with(" 0"));
+        lines
+            .filter(|line| line.contains(word))
+            .map(str::to_owned)
+            .collect()
+    }
+}
+
+const PATIENCE: Duration = Duration::from_secs(100_000);
+
+#[tokio::test(start_paused = true)]
+async fn tries_again_and_keeps_the_order() {
+    let script = [fails(Reason::ServerError), Does::Hangs, Does::Takes];
+    let receiver = Scripted::new(script);
+    let running = Running::new(&[("r", &receiver)], Settings::default());
+    running.tell(&["a", "b"]);
+    assert_eq!(running.notifier.shutdown(PATIENCE).await, []);
+    assert_eq!(receiver.seen(), "a/0 a/0 a/0 b/0");
+    assert!(
+        receiver.seconds()[2] >= 10,
+        "the one that hung was given its time"
+    );
+    let labels = r#"{integration="scripted",reason="#;
+    let expected = ["contextDeadlineExceeded", "serverError"].map(|reason| {
+        format!("auditwatch_notifications_failed_total{labels}\"{reason}\",receiver=\"r\"}} 1")
+    });
+    assert_eq!(Running::metrics(&running.registry, "failed"), expected);
+    let total = r#"auditwatch_notifications_total{integration="scripted",receiver="r"} 4"#;
+    assert_eq!(
+        Running::metrics(&running.registry, "notifications_total"),
+        [total]
+    );
+    drop(running.metrics);
+}
+
+#[tokio::test(start_paused = true)]
+async fn waits_as_long_as_it_is_asked_to() {
+    let busy = Failure::passing(Reason::RateLimited, "busy", "wait");
+    let busy = Failure {
+        retry_after: Some(Duration::from_secs(30)),
+        ..busy
+    };
+    let receiver = Scripted::new([Does::Takes, Does::Fails(busy)]);
+    let running = Running::new(&[("r", &receiver)], Settings::default());
+    running.tell(&["a", "b"]);
+    sleep(Duration::from_secs(100)).await;
+    assert_eq!(receiver.seen(), "a/0 b/0 b/0");
+    assert_eq!(receiver.seconds(), [0, 0, 30]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn says_how_many_were_missed() {
+    let gone = Failure::permanent(Reason::ClientError, "no", "look");
+    let receiver = Scripted::new([Does::Fails(gone.clone()), Does::Fails(gone)]);
+    let running = Running::new(&[("r", &receiver)], Settings::default());
+    running.tell(&["a", "b", "c", "d"]);
+    running.notifier.shutdown(PATIENCE).await;
+    assert_eq!(receiver.seen(), "a/0 b/1 c/2 d/0");
+    let rejected = Running::metrics(&running.registry, "rejected");
+    assert!(rejected[0].ends_with(" 2"), "{rejected:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn gives_up_what_is_too_old() {
+    let receiver = Scripted::new(vec![fails(Reason::Connection); 1_000]);
+    let settings = Settings {
+        age_max: Span::from_secs(600),
+        ..Settings::default()
+    };
+    let running = Running::new(&[("r", &receiver)], settings);
+    running.tell(&["a", "b"]);
+    sleep(Duration::from_secs(700)).await;
+    let seconds = receiver.seconds();
+    assert!((10..200).contains(&seconds.len()) && seconds.last().is_some_and(|s| *s <= 600));
+    let expired = Running::metrics(&running.registry, "expired");
+    assert!(expired[0].ends_with(" 2"), "{expired:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_receiver_delays_nobody_and_what_is_severe_stays() {
+    let (live, mut dead) = (Scripted::new([]), Scripted::new([]));
+    dead.dead = true;
+    let settings = Settings {
+        queue_max: 3,
+        ..Settings::default()
+    };
+    let running = Running::new(&[("dead", &dead), ("live", &live)], settings);
+    let levels = [
+        Severity::Low,
+        Severity::Critical,
+        Severity::Low,
+        Severity::High,
+    ];
+    for (n, severity) in levels.into_iter().cycle().take(12).enumerate() {
+        running.notifier.tell(&fired(&n.to_string(), severity));
+        tokio::task::yield_now().await;
+    }
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(live.seen().split(' ').count(), 12);
+    assert_eq!(dead.seen(), "0/0");
+    let waiting = Running::metrics(&running.registry, "waiting");
+    assert_eq!(waiting.len(), 1, "{waiting:?}");
+    assert!(
+        waiting[0].contains("dead") && waiting[0].ends_with(" 4"),
+        "{waiting:?}"
+    );
+    assert_eq!(Running::metrics(&running.registry, "oldest_age").len(), 1);
+    let dropped = Running::metrics(&running.registry, "queueFull");
+    assert!(dropped[0].ends_with(" 8"), "{dropped:?}");
+
+    let left = running.notifier.shutdown(Duration::from_secs(5)).await;
+    assert_eq!(left.len(), 1);
+    assert_eq!((&*left[0].receiver, left[0].messages), ("dead", 4));
+    let lost = Running::metrics(&running.registry, "shutdown");
+    assert!(lost[0].ends_with(" 4"), "{lost:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn stopping_tries_once_more_at_once() {
+    let busy = Failure::passing(Reason::RateLimited, "busy", "wait");
+    let busy = Failure {
+        retry_after: Some(Duration::from_secs(3000)),
+        ..busy
+    };
+    let receiver = Scripted::new([Does::Fails(busy)]);
+    let running = Running::new(&[("r", &receiver)], Settings::default());
+    running.tell(&["a", "b"]);
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(running.notifier.shutdown(Duration::from_secs(5)).await, []);
+    assert_eq!(
+        (receiver.seen().as_str(), receiver.seconds()),
+        ("a/0 a/0 b/0", vec![0, 1, 1])
+    );
+}
+
+#[test]
+fn jitter_stays_below_the_longest() {
+    let longest = Duration::from_secs(8);
+    let drawn: Vec<_> = (0..200).map(|_| jitter(longest)).collect();
+    assert!(drawn.iter().all(|pause| *pause <= longest));
+    assert!(drawn.iter().any(|pause| *pause > longest / 2));
+    assert!(drawn.iter().any(|pause| *pause < longest / 2));
+}

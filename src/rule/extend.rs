@@ -1,0 +1,171 @@
+//! Reads the `auditwatch:` block: novelty, rate, summary, respond.
+
+use super::{Extension, Novelty, Rate, Template, codes, field};
+use crate::{
+    diagnostic::{Table, yaml::Node, yaml::Value},
+    units::Span,
+};
+
+const DAY: i64 = 86_400;
+
+/// Reads the block of a detection rule, or of a correlation, which counts by itself and so takes
+/// neither novelty nor rate.
+pub(super) fn read(table: &mut Table<'_>, correlation: bool) -> Extension {
+    let Some(mut block) = table.table("auditwatch", "`auditwatch`") else {
+        return Extension::default();
+    };
+    let novelty = block.table("novelty", "`novelty`");
+    let rate = block.table("rate", "`rate`");
+    for (name, spot) in [("novelty", &novelty), ("rate", &rate)] {
+        if let (true, Some(inner)) = (correlation, spot) {
+            block.problems.add(
+                block
+                    .error(
+                        codes::UNSUPPORTED,
+                        inner.spot,
+                        format!("a correlation cannot have `{name}`"),
+                    )
+                    .help("put it on the detection rule that the correlation counts"),
+            );
+        }
+    }
+    let extension = Extension {
+        novelty: novelty.and_then(read_novelty),
+        rate: rate.and_then(read_rate),
+        summary: block
+            .take("summary")
+            .and_then(|node| template(&block, "summary", node)),
+        respond: respond(&mut block),
+    };
+    block.finish();
+    extension
+}
+
+fn read_novelty(mut table: Table<'_>) -> Option<Novelty> {
+    let by = field::list(&mut table, "by");
+    let of = field::list(&mut table, "of");
+    let learn = table.span("learn");
+    let forget = table.span("forget");
+    let days = |days: i64| Span::from_secs(days * DAY);
+    let novelty = Novelty {
+        learn: learn.as_ref().map_or(days(7), |span| span.value),
+        forget: forget.as_ref().map_or(days(30), |span| span.value),
+        by,
+        of,
+    };
+    if novelty.by.is_empty() {
+        table.missing(
+            "by",
+            "name the fields that say whose habits are learnt: `by: [principal]`",
+        );
+    }
+    if novelty.of.is_empty() {
+        table.missing(
+            "of",
+            "name the fields whose values can be new: `of: [verb, objectRef.resource]`",
+        );
+    }
+    if novelty.forget <= novelty.learn {
+        let spot = forget.or(learn).map_or(table.spot, |span| span.spot);
+        table.problems.add(
+            table
+                .error(
+                    "wrong-value",
+                    spot,
+                    "what is learnt must be remembered for longer than it takes to learn",
+                )
+                .help("make `forget` longer than `learn`"),
+        );
+    }
+    let sound = !novelty.by.is_empty() && !novelty.of.is_empty();
+    table.finish();
+    sound.then_some(novelty)
+}
+
+fn read_rate(mut table: Table<'_>) -> Option<Rate> {
+    let by = field::list(&mut table, "by");
+    let has_every = table.has("every");
+    let every = table.span("every");
+    let factor = table.number("factor");
+    let min = table.integer("min", 1, i64::from(u32::MAX));
+    if by.is_empty() {
+        table.missing(
+            "by",
+            "name the fields that say whose rate is learnt: `by: [principal]`",
+        );
+    }
+    if !has_every {
+        table.missing("every", "say how long one step of the past is: `every: 5m`");
+    }
+    if let Some(factor) = factor.as_ref().filter(|factor| factor.value <= 1.0) {
+        table.problems.add(
+            table
+                .error(
+                    "wrong-value",
+                    factor.spot,
+                    "`factor` must be greater than 1",
+                )
+                .help("write how many times the usual is far above it: `factor: 8`"),
+        );
+    }
+    if let Some(every) = every
+        .as_ref()
+        .filter(|every| every.value < Span::from_secs(1))
+    {
+        table
+            .problems
+            .add(table.error("wrong-value", every.spot, "`every` must be at least 1s"));
+    }
+    let rate = every.map(|every| Rate {
+        by,
+        every: every.value,
+        factor: factor.map_or(8.0, |factor| factor.value),
+        min: min.map_or(100, |min| min.value as u64),
+    });
+    table.finish();
+    rate
+}
+
+fn respond(block: &mut Table<'_>) -> Vec<Template> {
+    let Some(node) = block.take("respond") else {
+        return Vec::new();
+    };
+    let nodes = match &node.value {
+        Value::Sequence(nodes) => nodes.as_slice(),
+        _ => std::slice::from_ref(node),
+    };
+    nodes
+        .iter()
+        .filter_map(|node| template(block, "respond", node))
+        .collect()
+}
+
+fn template(block: &Table<'_>, key: &str, node: &Node) -> Option<Template> {
+    let Some(scalar) = node.scalar() else {
+        block.wrong(key, node, "text");
+        return None;
+    };
+    match Template::parse(&scalar.text) {
+        Ok(template) => Some(template),
+        Err(mistake) => {
+            let spot = node.spot_of(block.file, mistake.start, mistake.end);
+            let near = mistake.unknown.as_deref().map(nearest);
+            let code = if near.is_some() {
+                codes::UNKNOWN_FIELD
+            } else {
+                codes::BAD_TEMPLATE
+            };
+            let otherwise = "`auditwatch fields` lists the fields; there are also count, timespan and threshold";
+            let problem = block.error(code, spot, mistake.message);
+            block
+                .problems
+                .add(problem.did_you_mean(near.flatten(), otherwise));
+            None
+        }
+    }
+}
+
+fn nearest(name: &str) -> Option<&'static str> {
+    let extras = ["count", "timespan", "threshold"];
+    crate::diagnostic::nearest(name, extras).or_else(|| field::nearest_field(name))
+}
