@@ -1,6 +1,7 @@
 //! Bytes in: each source reads whole records and hands them on as batches, in order, never
 //! skipping: when the pipeline is full a source waits, and says so.
 
+pub mod archive;
 mod feed;
 mod metrics;
 pub mod tail;
