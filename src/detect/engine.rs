@@ -8,7 +8,7 @@ use super::{
     requests::{Requests, Seen, Sighting},
     sources::Sources,
 };
-use crate::{event::Stage, rule::RuleSet, units::Time};
+use crate::{rule::RuleSet, units::Time};
 
 /// What became of an observation. Each becomes exactly one of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -141,17 +141,14 @@ mod tests {
         let by = [pair("principal", "alice@acme.example")];
         let of = [pair("verb", "list"), pair("objectRef.resource", "secrets")];
         assert_eq!(
-            super::novelty(novel, &by, &of),
+            novelty(novel, &by, &of),
             "first time in 12d that alice@acme.example used verb list, objectRef.resource secrets"
         );
         let novel = Novel {
             unseen: Span::from_secs(7_300),
             is_return: false,
         };
-        assert_eq!(
-            super::novelty(novel, &[], &of[..1]),
-            "first time in 2h: verb list"
-        );
+        assert_eq!(novelty(novel, &[], &of[..1]), "first time in 2h: verb list");
     }
 
     #[test]
