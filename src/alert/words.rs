@@ -129,10 +129,7 @@ pub fn what(alert: &Alert) -> Phrase {
         None => Phrase::default().ours("several verbs on "),
     };
     phrase = match alert.resources.distinct() {
-        0 => match alert.evidence.first() {
-            Some(facts) => phrase.theirs(&*facts.evidence.uri),
-            None => phrase,
-        },
+        0 => path(phrase, alert),
         _ => phrase.several(&alert.resources, "resources", SHOWN_MAX),
     };
     if let Some(name) = &target.name {
@@ -149,6 +146,20 @@ pub fn what(alert: &Alert) -> Phrase {
         (None, _) => phrase
             .ours(" in ")
             .several(&alert.namespaces, "namespaces", SHOWN_MAX),
+    }
+}
+
+/// What a request without a resource names: its path.
+fn path(phrase: Phrase, alert: &Alert) -> Phrase {
+    let mut uris = alert.evidence.iter().map(|facts| &*facts.evidence.uri);
+    let Some(first) = uris.next() else {
+        return phrase;
+    };
+    let phrase = phrase.theirs(first);
+    if uris.all(|uri| uri == first) {
+        phrase
+    } else {
+        phrase.ours(" and other paths")
     }
 }
 
@@ -209,5 +220,111 @@ pub fn short_name(principal: &PrincipalFacts) -> &str {
         principal.kind
     } else {
         &principal.name
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{alert::samples, event::Facts};
+
+    /// An alert about these requests, one a second, each changed by its number.
+    fn alert(requests: i64, change: impl Fn(i64, &mut Facts)) -> Arc<Alert> {
+        let mut detection = samples::detection("key", 0..requests);
+        for (n, facts) in (0..).zip(&mut detection.evidence) {
+            change(n, Arc::make_mut(facts));
+        }
+        samples::fired(detection)
+    }
+
+    fn said(phrase: &Phrase) -> String {
+        let text = |piece: &Piece| match piece {
+            Piece::Ours(text) => text.clone(),
+            Piece::Theirs(text) => format!("[{text}]"),
+        };
+        phrase.0.iter().map(text).collect()
+    }
+
+    #[test]
+    fn names_the_real_and_the_effective_principal() {
+        let acting = alert(2, |_, facts| {
+            facts.principal.impersonator = Some("bob".into());
+        });
+        let expected = "[bob] acting as [system:serviceaccount:shop:web] (service account)";
+        assert_eq!(said(&who(&acting)), expected);
+        let some = alert(2, |n, facts| {
+            facts.principal.impersonator = (n == 1).then(|| "bob".into());
+        });
+        let name = "system:serviceaccount:shop:web";
+        let expected = format!("[{name}] (service account); 2 ways: [{name}], [{name} (by bob)]");
+        assert_eq!(said(&who(&some)), expected);
+    }
+
+    #[test]
+    fn names_those_who_have_no_name() {
+        let unknown = alert(3, |n, facts| {
+            facts.principal.name = "".into();
+            facts.principal.kind = "unauthenticated";
+            facts.principal.groups.clear();
+            facts.origin.ip = Some(format!("198.51.100.{n}").into());
+        });
+        assert_eq!(
+            said(&who(&unknown)),
+            "nobody known: no valid credential was shown"
+        );
+        let addresses = "3 addresses: [198.51.100.0], [198.51.100.1], [198.51.100.2] (public)";
+        assert!(
+            said(&from(&unknown)).starts_with(addresses),
+            "{}",
+            said(&from(&unknown))
+        );
+    }
+
+    #[test]
+    fn shows_only_groups_that_tell_something() {
+        assert_eq!(groups(&alert(1, |_, _| {})), None);
+        let admin = alert(1, |_, facts| {
+            facts.principal.groups.push("system:masters".into());
+        });
+        assert_eq!(said(&groups(&admin).unwrap()), "[system:masters]");
+    }
+
+    #[test]
+    fn says_what_was_done() {
+        let exec = alert(1, |_, facts| {
+            facts.target.resource = Some("pods".into());
+            facts.target.subresource = Some("exec".into());
+        });
+        assert_eq!(
+            said(&what(&exec)),
+            "[get] [pods/exec] [key-0] in namespace [payments]"
+        );
+        let paths = alert(2, |_, facts| {
+            facts.target.resource = None;
+            facts.target.namespace = None;
+            facts.target.name = None;
+        });
+        let path = "[/api/v1/namespaces/payments/secrets/key-0]";
+        assert_eq!(said(&what(&paths)), format!("[get] {path} and other paths"));
+        let many = alert(20, |n, facts| {
+            facts.target.verb = ["get", "list"][usize::from(n % 2 == 1)].into();
+            facts.target.namespace = Some(format!("team-{n}").into());
+        });
+        let expected = "several verbs on [secrets] in 20 namespaces: [team-0], [team-1], [team-2], \
+            [team-3] and 16 more";
+        assert_eq!(said(&what(&many)), expected);
+    }
+
+    #[test]
+    fn says_the_date_once() {
+        let time = |text| Time::parse(text).unwrap();
+        let (from, to) = (time("2026-11-23T23:59:59Z"), time("2026-11-24T00:00:01Z"));
+        assert_eq!(between(from, from), "2026-11-23 23:59:59 UTC");
+        assert_eq!(
+            between(from, to),
+            "2026-11-23 23:59:59 to 2026-11-24 00:00:01 UTC"
+        );
     }
 }

@@ -360,8 +360,10 @@ fn members<'b>(
         return Ok(());
     }
     loop {
-        let key = unescaped(cursor.key()?);
-        member(cursor, &key)?;
+        match cursor.key()? {
+            (key, false) => member(cursor, key)?,
+            (key, true) => member(cursor, &unescaped(key))?,
+        }
         if cursor.eat(b'}') {
             return Ok(());
         }
@@ -373,9 +375,6 @@ fn members<'b>(
 
 /// A key as it is meant. No API server writes a known key with escapes, but it would be one.
 fn unescaped(key: &str) -> Cow<'_, str> {
-    if !key.contains('\\') {
-        return Cow::Borrowed(key);
-    }
     serde_json::from_str(&format!("\"{key}\"")).map_or(Cow::Borrowed(key), Cow::Owned)
 }
 

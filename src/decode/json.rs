@@ -64,15 +64,20 @@ impl<'b> Cursor<'b> {
         comes
     }
 
-    /// Steps over an object's key and its colon and gives the key's raw text without quotes.
-    pub(super) fn key(&mut self) -> Result<&'b str, Fault> {
+    /// Steps over an object's key and its colon and gives the key's raw text without quotes, and
+    /// whether it has escapes.
+    pub(super) fn key(&mut self) -> Result<(&'b str, bool), Fault> {
         if self.peek() != Some(b'"') {
             return Err(Fault);
         }
         let start = self.at + 1;
-        self.string()?;
+        let has_escapes = self.string()?;
         let key = self.text.get(start..self.at - 1).unwrap_or_default();
-        if self.eat(b':') { Ok(key) } else { Err(Fault) }
+        if self.eat(b':') {
+            Ok((key, has_escapes))
+        } else {
+            Err(Fault)
+        }
     }
 
     /// Steps over one value of any kind and depth and gives its raw text.
@@ -82,7 +87,7 @@ impl<'b> Cursor<'b> {
         let mut open = Nesting::default();
         loop {
             let opened = match self.peek().ok_or(Fault)? {
-                b'"' => self.string().map(|()| false)?,
+                b'"' => self.string().map(|_| false)?,
                 b'{' => self.open(&mut open, true),
                 b'[' => self.open(&mut open, false),
                 b'-' | b'0'..=b'9' => self.number().map(|()| false)?,
@@ -121,9 +126,10 @@ impl<'b> Cursor<'b> {
     }
 
     /// Steps over a string; the cursor is at its opening quote. A string without its closing one
-    /// takes the cursor to the end.
-    fn string(&mut self) -> Result<(), Fault> {
+    /// takes the cursor to the end. Says whether there are escapes in it.
+    fn string(&mut self) -> Result<bool, Fault> {
         let bytes = self.text.as_bytes();
+        let mut has_escapes = false;
         let mut at = self.at + 1;
         loop {
             while let Some(eight) = bytes.get(at..).and_then(<[u8]>::first_chunk) {
@@ -137,9 +143,12 @@ impl<'b> Cursor<'b> {
             match bytes.get(at) {
                 Some(b'"') => {
                     self.at = at + 1;
-                    return Ok(());
+                    return Ok(has_escapes);
                 }
-                Some(b'\\') => at = escape(bytes, at)?,
+                Some(b'\\') => {
+                    has_escapes = true;
+                    at = escape(bytes, at)?;
+                }
                 Some(0..0x20) => return Err(Fault),
                 None => {
                     self.at = at;

@@ -1,11 +1,14 @@
 //! The open brackets of a JSON text, one bit each, so that any depth costs next to nothing.
 
+use smallvec::SmallVec;
+
 /// A stack of open brackets.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Nesting {
     depth: usize,
     /// Bit set: an object is open at this depth; clear: an array.
-    objects: Vec<u64>,
+    /// The first 128 need no allocation.
+    objects: SmallVec<[u64; 2]>,
 }
 
 impl Nesting {

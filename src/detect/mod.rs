@@ -1,5 +1,30 @@
 //! The engine: admits each request once, counts, and says what was detected.
+//!
+//! Two halves. An [`Observer`] looks at one event, knows nothing of others and may run on any
+//! thread; what it saw is an [`Observation`]. The one [`Engine`] takes observations in order and
+//! owns all state. Detections are a function of the rules, the settings and the ordered
+//! observations, and of nothing else.
+//!
+//! Not here: reading bytes, folding detections into alerts, any clock.
 
+mod conditions;
 mod detection;
+mod engine;
+mod observation;
+mod observer;
+mod plan;
+mod requests;
+mod settings;
+mod sources;
+mod told;
+mod why;
+
+#[cfg(test)]
+mod tests;
 
 pub use detection::Detection;
+pub use engine::{Admission, Engine};
+pub use observation::{Hit, Observation, Reading};
+pub use observer::Observer;
+pub use settings::{Settings, Stats};
+pub use sources::SourceId;

@@ -1,6 +1,11 @@
 //! What an alert tells about an event: who, with what, from where, on what; owned and redacted.
 
-use super::{Event, Slot, redact::shorten};
+use std::borrow::Cow;
+
+use super::{
+    Event, Slot,
+    redact::{cut, shorten},
+};
 use crate::units::Time;
 
 /// The parts of one audit event that people are shown. Made only for events that matched a rule.
@@ -89,44 +94,46 @@ impl Facts {
 }
 
 impl Facts {
-    /// Reads what an alert needs from an event.
+    /// Reads what an alert needs from an event. Names and words that Kubernetes checks are only
+    /// cut; free text (the URI, the user agent, user names of outside authenticators) is also
+    /// searched for secrets.
     pub fn of(event: &Event<'_>) -> Self {
-        let keep = |text: &str| shorten(text, Self::TEXT_MAX);
-        let slot = |slot| event.text(slot).map(|text| keep(&text));
+        let word = |text: Cow<'_, str>| cut(text, Self::TEXT_MAX);
+        let slot = |slot| event.text(slot).map(word);
+        let free = |slot| event.text(slot).map(|text| shorten(&text, Self::TEXT_MAX));
+        let verb = slot(Slot::Verb).unwrap_or_default();
         Self {
             cluster: event.context().cluster.as_str().into(),
             principal: PrincipalFacts {
-                name: keep(&event.principal()),
+                name: shorten(&event.principal(), Self::TEXT_MAX),
                 kind: event.principal_kind().name(),
-                impersonator: event.impersonator().map(|name| keep(&name)),
-                groups: event
-                    .groups()
-                    .take(Self::GROUPS_MAX)
-                    .map(|name| keep(&name))
-                    .collect(),
+                impersonator: event
+                    .impersonator()
+                    .map(|name| shorten(&name, Self::TEXT_MAX)),
+                groups: event.groups().take(Self::GROUPS_MAX).map(word).collect(),
             },
             credential: event.credential_id().map(|id| CredentialFacts {
-                id: keep(&id),
+                id: word(id),
                 kind: event.credential_kind().unwrap_or("other"),
             }),
             origin: OriginFacts {
-                ip: event.origin_ip().map(|ip| keep(&ip)),
+                ip: event.origin_ip().map(word),
                 scope: event.origin_scope().name(),
-                client: keep(&event.client().unwrap_or_default()),
-                user_agent: slot(Slot::UserAgent).unwrap_or_default(),
+                client: event.client().map(word).unwrap_or_default(),
+                user_agent: free(Slot::UserAgent).unwrap_or_default(),
             },
             target: TargetFacts {
-                verb: slot(Slot::Verb).unwrap_or_default(),
+                verb: verb.clone(),
                 resource: slot(Slot::Resource),
                 subresource: slot(Slot::Subresource),
                 namespace: slot(Slot::Namespace),
-                name: slot(Slot::Name),
+                name: free(Slot::Name),
             },
             evidence: Evidence {
-                audit_id: slot(Slot::AuditId).unwrap_or_default(),
+                audit_id: free(Slot::AuditId).unwrap_or_default(),
                 time: event.received().unwrap_or_default(),
-                verb: slot(Slot::Verb).unwrap_or_default(),
-                uri: slot(Slot::RequestUri).unwrap_or_default(),
+                verb,
+                uri: free(Slot::RequestUri).unwrap_or_default(),
                 code: event.code(),
             },
         }

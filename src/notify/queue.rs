@@ -1,7 +1,8 @@
 //! What waits for one receiver, and what goes first when there is too much of it.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
+use hashbrown::HashMap;
 use tokio::time::Instant;
 
 use super::Message;
@@ -12,6 +13,10 @@ use crate::alert::Change;
 pub(super) struct Queue {
     waiting: VecDeque<Entry>,
     sending: Option<Entry>,
+    /// The newest waiting message about each alert, by its number. Looking for what can be folded
+    /// happens on the thread that detects, so it must not cost more than a glance at each entry.
+    newest: HashMap<Box<str>, u64>,
+    next: u64,
     max: usize,
     /// Messages that were dropped since the receiver last took one.
     missed: u64,
@@ -21,6 +26,7 @@ pub(super) struct Queue {
 pub(super) struct Entry {
     pub(super) change: Change,
     pub(super) since: Instant,
+    number: u64,
 }
 
 /// What had to happen to make room.
@@ -39,18 +45,27 @@ impl Queue {
         Self {
             waiting: VecDeque::new(),
             sending: None,
+            newest: HashMap::new(),
+            next: 0,
             max: max.max(1),
             missed: 0,
         }
     }
 
     pub(super) fn push(&mut self, change: Change, since: Instant) -> Room {
-        self.waiting.push_back(Entry { change, since });
+        let number = self.next;
+        self.next += 1;
+        self.newest.insert(change.alert().id.clone(), number);
+        self.waiting.push_back(Entry {
+            change,
+            since,
+            number,
+        });
         if self.waiting.len() <= self.max {
             return Room::Enough;
         }
         if let Some(place) = self.superseded() {
-            self.waiting.remove(place);
+            self.remove(place);
             return Room::Folded;
         }
         let severities = self
@@ -58,7 +73,7 @@ impl Queue {
             .iter()
             .map(|entry| entry.change.alert().severity());
         if let Some((place, _)) = severities.enumerate().min_by_key(|(_, severity)| *severity) {
-            self.waiting.remove(place);
+            self.remove(place);
         }
         self.missed += 1;
         Room::Dropped
@@ -66,20 +81,24 @@ impl Queue {
 
     /// The oldest update of an alert about which there is a newer message.
     fn superseded(&self) -> Option<usize> {
-        let mut newer = BTreeSet::new();
-        let mut oldest = None;
-        for (place, entry) in self.waiting.iter().enumerate().rev() {
-            let id = &entry.change.alert().id;
-            if !newer.insert(id) && matches!(entry.change, Change::Updated(_)) {
-                oldest = Some(place);
-            }
+        self.waiting.iter().position(|entry| {
+            matches!(entry.change, Change::Updated(_))
+                && self.newest.get(&entry.change.alert().id) > Some(&entry.number)
+        })
+    }
+
+    fn remove(&mut self, place: usize) -> Option<Entry> {
+        let entry = self.waiting.remove(place)?;
+        let id = &entry.change.alert().id;
+        if self.newest.get(id) == Some(&entry.number) {
+            self.newest.remove(id);
         }
-        oldest
+        Some(entry)
     }
 
     /// The next message and how long it has waited; [`done`](Self::done) must follow.
     pub(super) fn take(&mut self) -> Option<(Message, Instant)> {
-        let entry = self.waiting.pop_front()?;
+        let entry = self.remove(0)?;
         let message = Message {
             change: entry.change.clone(),
             dropped: self.missed,
@@ -118,6 +137,7 @@ impl Queue {
     pub(super) fn clear(&mut self) -> usize {
         let left = self.len();
         self.waiting.clear();
+        self.newest.clear();
         self.sending = None;
         left
     }
@@ -191,6 +211,7 @@ mod tests {
             Room::Dropped
         );
         assert_eq!(ids(&queue), "b d e", "the new one can be the least");
+        assert_eq!(queue.newest.len(), 3, "nothing is left behind in the index");
     }
 
     #[test]

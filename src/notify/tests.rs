@@ -308,6 +308,7 @@ async fn all_receivers_are_told() {
             receiver("log", Integration::AlertLog(AlertLog::new(&path))),
         ],
         Settings {
+            timeout: Span::from_micros(500_000),
             backoff_first: Span::from_micros(1),
             ..Settings::default()
         },

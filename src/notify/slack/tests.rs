@@ -169,6 +169,8 @@ fn within_limits(payload: &Value) {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn any_alert_fits_and_mentions_nobody(
         value in prop_oneof![any::<String>(), "[<!>&`*_~@#|a\n]{0,900}", "[&😀]{900}"],

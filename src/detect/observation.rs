@@ -1,0 +1,49 @@
+//! What an observer saw in one event: all that the engine needs of it, without the event's bytes.
+
+use std::sync::Arc;
+
+use crate::{
+    event::{Facts, Stage},
+    units::Time,
+    window::Key,
+};
+
+/// One event as the engine takes it in. Without hits it owns nothing on the heap.
+#[derive(Clone, Debug)]
+pub struct Observation {
+    /// Event time: when the API server received the request, the same at all its stages.
+    pub time: Option<Time>,
+    /// When this stage was reached. Says how far the source has come.
+    pub stamped: Option<Time>,
+    /// Where in the life of the request the event was written.
+    pub stage: Stage,
+    /// Which request it is.
+    pub request: u128,
+    /// Whether such requests may last longer than the ordinary minute.
+    pub is_long_running: bool,
+    /// What people are shown of the event; there when a rule matched.
+    pub facts: Option<Arc<Facts>>,
+    /// The rules that matched, in the order of the rule set.
+    pub hits: Vec<Hit>,
+}
+
+/// One rule matched the event.
+#[derive(Clone, Debug)]
+pub struct Hit {
+    /// The rule's place in the rule set.
+    pub rule: u32,
+    /// The values of the fields that the rule's conditions and words need, in the order of the
+    /// plan that observer and engine share; raw, so nothing for people's eyes yet.
+    pub values: Box<[Option<Box<str>>]>,
+    /// For each of the rule's conditions over several events, what they count.
+    pub readings: Box<[Reading]>,
+}
+
+/// What one condition reads from an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// The key; `None` when the event lacks a field of it, and then it does not count.
+    pub key: Option<Key>,
+    /// The counted value; `None` when the event lacks a field of it.
+    pub value: Option<u64>,
+}

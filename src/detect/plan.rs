@@ -1,0 +1,173 @@
+//! Which fields of a matching event each rule's conditions need. Observer and engine each make
+//! the same plan from the same rule set, so that values can travel without names.
+
+use super::Hit;
+use crate::{
+    event::Field,
+    rule::{Correlation, Extension, Kind, Member, RuleSet},
+    window::Key,
+};
+
+/// The plan of a rule set.
+pub(super) struct Plan {
+    /// One for each rule.
+    pub rules: Vec<RulePlan>,
+    /// For each correlation, which correlations count it.
+    chained: Vec<Vec<Feed>>,
+}
+
+/// What is read from an event that matches one rule.
+#[derive(Default)]
+pub(super) struct RulePlan {
+    /// Fields whose values travel with a hit, each once.
+    pub wanted: Vec<Field>,
+    /// What becomes a [`Reading`](super::Reading), in that order.
+    pub reads: Vec<Read>,
+    /// The correlations that count the rule itself.
+    feeds: Vec<Feed>,
+}
+
+/// One condition's key and counted values, as places in [`RulePlan::wanted`].
+pub(super) struct Read {
+    pub of: Condition,
+    pub key: Vec<usize>,
+    pub values: Vec<usize>,
+    /// Whether an absent counted value is a value too.
+    pub takes_absent: bool,
+}
+
+/// What a reading is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Condition {
+    Novelty,
+    Rate,
+    Correlation(Feed),
+}
+
+/// A place where a correlation takes something in: its number and the number of its source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Feed {
+    pub correlation: usize,
+    pub source: usize,
+}
+
+impl Plan {
+    /// Plans for a rule set; the same set gives the same plan.
+    pub(super) fn new(rules: &RuleSet) -> Self {
+        let feeds = |member: Member| -> Vec<Feed> {
+            let sources = |(correlation, rule): (usize, &Correlation)| {
+                let places = 0..rule.sources.len();
+                let ours = places.filter(|&source| rule.sources[source].member == member);
+                ours.map(move |source| Feed {
+                    correlation,
+                    source,
+                })
+                .collect::<Vec<_>>()
+            };
+            rules
+                .correlations
+                .iter()
+                .enumerate()
+                .flat_map(sources)
+                .collect()
+        };
+        let chained: Vec<Vec<Feed>> = (0..rules.correlations.len())
+            .map(|at| feeds(Member::Correlation(at)))
+            .collect();
+        let rule_plan = |at: usize| {
+            RulePlan::new(
+                rules,
+                &rules.rules[at].extension,
+                feeds(Member::Rule(at)),
+                &chained,
+            )
+        };
+        Self {
+            rules: (0..rules.rules.len()).map(rule_plan).collect(),
+            chained,
+        }
+    }
+
+    /// Where the matches of a rule or the detections of a correlation are counted, the earlier
+    /// correlation first.
+    pub(super) fn feeds(&self, member: Member) -> &[Feed] {
+        match member {
+            Member::Rule(at) => &self.rules[at].feeds,
+            Member::Correlation(at) => &self.chained[at],
+        }
+    }
+}
+
+impl RulePlan {
+    fn new(
+        rules: &RuleSet,
+        extension: &Extension,
+        feeds: Vec<Feed>,
+        chained: &[Vec<Feed>],
+    ) -> Self {
+        let mut plan = Self::default();
+        plan.want_words(extension);
+        if let Some(novelty) = &extension.novelty {
+            plan.read(Condition::Novelty, &novelty.by, &novelty.of, true);
+        }
+        if let Some(rate) = &extension.rate {
+            plan.read(Condition::Rate, &rate.by, &[], false);
+        }
+        // Each place that an event of this rule can reach, through chains too, once.
+        let mut reached = feeds.clone();
+        let mut at = 0;
+        while let Some(&feed) = reached.get(at) {
+            at += 1;
+            let correlation = &rules.correlations[feed.correlation];
+            let source = &correlation.sources[feed.source];
+            plan.want_words(&correlation.extension);
+            let values: &[Field] = if correlation.kind == Kind::ValueCount {
+                &source.values
+            } else {
+                &[]
+            };
+            plan.read(Condition::Correlation(feed), &source.key, values, false);
+            for next in &chained[feed.correlation] {
+                if !reached.contains(next) {
+                    reached.push(*next);
+                }
+            }
+        }
+        plan.feeds = feeds;
+        plan
+    }
+
+    /// Key and value of a hit for a condition; `None` when the event lacks one of them.
+    pub(super) fn reading(&self, condition: Condition, hit: &Hit) -> Option<(Key, u64)> {
+        let place = self.reads.iter().position(|read| read.of == condition)?;
+        let reading = hit.readings.get(place)?;
+        Some((reading.key?, reading.value?))
+    }
+
+    fn want_words(&mut self, extension: &Extension) {
+        for template in extension.summary.iter().chain(&extension.respond) {
+            for field in template.fields() {
+                self.want(field);
+            }
+        }
+    }
+
+    fn read(&mut self, of: Condition, key: &[Field], values: &[Field], takes_absent: bool) {
+        let key = key.iter().map(|field| self.want(field)).collect();
+        let values = values.iter().map(|field| self.want(field)).collect();
+        self.reads.push(Read {
+            of,
+            key,
+            values,
+            takes_absent,
+        });
+    }
+
+    fn want(&mut self, field: &Field) -> usize {
+        let known = self.wanted.iter().position(|wanted| wanted == field);
+        known.unwrap_or_else(|| {
+            self.wanted.push(field.clone());
+            self.wanted.len() - 1
+        })
+    }
+}

@@ -1,0 +1,257 @@
+//! What each kind of rule says, and in which words.
+
+use super::*;
+
+const REFUSED: &str = "responseStatus.code: 403";
+
+fn told(bench: &mut Bench, lines: &[Line]) -> Vec<Detection> {
+    lines.iter().flat_map(|line| bench.admit(line).1).collect()
+}
+
+#[test]
+fn a_match_alone() {
+    let mut bench = Bench::new(&rule(
+        "secrets",
+        "objectRef.resource: secrets",
+        "auditwatch:\n  summary: '{{ principal }} read {{ objectRef.resource }}'\n  respond: ['kubectl auth can-i --list --as={{ principal }}']",
+    ));
+    let told = told(&mut bench, &[get("a", "eve smith", "secrets", 200, 1.0)]);
+    assert_eq!(short(&told[0]), "secrets [] a");
+    assert_eq!(told[0].why, "one such request is enough");
+    assert_eq!(told[0].summary, "eve smith read secrets");
+    assert_eq!(
+        told[0].respond,
+        ["kubectl auth can-i --list --as='eve smith'"]
+    );
+    assert_eq!((told[0].count, told[0].time()), (1, at(1)));
+}
+
+#[test]
+fn a_burst_and_how_it_goes_on() {
+    let text = rule("refused", REFUSED, "")
+        + &correlation(
+            "burst",
+            "refused",
+            "type: event_count\n  group-by: [principal, objectRef.namespace]\n  timespan: 1m\n  condition: {gte: 3}",
+        )
+        .replace("level: high", "level: high\nauditwatch:\n  summary: '{{ principal }}: {{ count }} in {{ timespan }}, {{ threshold }} allowed'");
+    let mut bench = Bench::new(&text);
+    let lines: Vec<Line> = (0..5)
+        .map(|n| get(n, "eve", "pods", 403, 20.0 * n as f64))
+        .collect();
+    let told = told(&mut bench, &lines);
+    let shorts: Vec<String> = told.iter().map(short).collect();
+    assert_eq!(
+        shorts,
+        [
+            "burst [eve shop] 0,1,2",
+            "burst [eve shop] 3",
+            "burst [eve shop] 4"
+        ]
+    );
+    assert_eq!(told[0].why, "3 matching requests within 1m (threshold 3)");
+    assert_eq!(told[2].why, "4 matching requests within 1m (threshold 3)");
+    assert_eq!(told[2].summary, "eve: 4 in 1m, 3 allowed");
+    assert_eq!(told.iter().map(|told| told.count).sum::<u64>(), 5);
+    assert_eq!(&*told[0].key[1].0, "objectRef.namespace");
+}
+
+#[test]
+fn a_large_crossing_keeps_both_ends() {
+    let text = rule("refused", REFUSED, "")
+        + &correlation(
+            "burst",
+            "refused",
+            "type: event_count\n  group-by: [principal]\n  timespan: 1m\n  condition: {gte: 50}",
+        );
+    let mut bench = Bench::new(&text);
+    let lines: Vec<Line> = (0..50)
+        .map(|n| get(n, "eve", "pods", 403, n as f64 / 10.0))
+        .collect();
+    let told = told(&mut bench, &lines);
+    assert_eq!(
+        (told.len(), told[0].count, told[0].evidence.len()),
+        (1, 50, 32)
+    );
+    assert!(short(&told[0]).ends_with("13,14,15,34,35,36,37,38,39,40,41,42,43,44,45,46,47,48,49"));
+}
+
+#[test]
+fn different_values() {
+    let text = rule("refused", REFUSED, "")
+        + &correlation(
+            "sweep",
+            "refused",
+            "type: value_count\n  group-by: [principal]\n  timespan: 10m\n  condition: {field: objectRef.resource, gte: 3}",
+        );
+    let mut bench = Bench::new(&text);
+    let resources = ["pods", "pods", "secrets", "nodes", "pods"];
+    let lines: Vec<Line> = resources
+        .iter()
+        .enumerate()
+        .map(|(n, resource)| get(n, "eve", resource, 403, n as f64))
+        .collect();
+    let told = told(&mut bench, &lines);
+    assert_eq!(short(&told[0]), "sweep [eve] 0,1,2,3");
+    assert_eq!(
+        told[0].why,
+        "3 different values of objectRef.resource within 10m (threshold 3)"
+    );
+    assert_eq!(short(&told[1]), "sweep [eve] 4");
+}
+
+#[test]
+fn several_things_together_and_in_order() {
+    let members = rule("probe", REFUSED, "")
+        + &rule(
+            "grant",
+            "verb: create, objectRef.resource: rolebindings",
+            "",
+        )
+        + &rule(
+            "use",
+            "objectRef.resource: secrets, responseStatus.code: 200",
+            "",
+        );
+    let text = members
+        + &correlation(
+            "together",
+            "probe, grant, use",
+            "type: temporal\n  group-by: [principal]\n  timespan: 30m",
+        )
+        + &correlation(
+            "in-order",
+            "probe, grant, use",
+            "type: temporal_ordered\n  group-by: [principal]\n  timespan: 30m",
+        );
+    let probe = |at| get("probe", "eve", "pods", 403, at);
+    let grant = |at| Line {
+        verb: "create",
+        ..get("grant", "eve", "rolebindings", 201, at)
+    };
+    let read = |at| get("use", "eve", "secrets", 200, at);
+    let whys = |lines: &[Line]| -> Vec<String> {
+        told(&mut Bench::new(&text), lines)
+            .into_iter()
+            .map(|told| told.why)
+            .collect()
+    };
+    assert_eq!(
+        whys(&[probe(0.0), grant(60.0), read(1_800.0)]),
+        [
+            "probe, grant and use within 30m",
+            "first probe, then grant, then use within 30m"
+        ]
+    );
+    assert_eq!(
+        whys(&[grant(0.0), probe(60.0), read(90.0)]),
+        ["probe, grant and use within 30m"]
+    );
+    assert_eq!(
+        whys(&[read(90.0), grant(60.0), probe(0.0)]).len(),
+        2,
+        "arrival does not matter, event time does"
+    );
+    assert!(whys(&[probe(0.0), grant(60.0), read(1_801.0)]).is_empty());
+}
+
+#[test]
+fn a_correlation_of_correlations() {
+    let text = rule("refused", REFUSED, "")
+        + &rule("exec", "objectRef.resource: pods/exec", "")
+        + &correlation(
+            "burst",
+            "refused",
+            "type: event_count\n  group-by: [principal]\n  timespan: 1m\n  condition: {gte: 3}",
+        )
+        + &correlation(
+            "burst-then-exec",
+            "burst, exec",
+            "type: temporal_ordered\n  group-by: [principal]\n  timespan: 10m",
+        );
+    let text = text.replace("objectRef.resource: pods/exec", "objectRef.resource: nodes");
+    let mut bench = Bench::new(&text);
+    let mut lines: Vec<Line> = (0..3)
+        .map(|n| get(n, "eve", "pods", 403, n as f64))
+        .collect();
+    lines.push(get("x", "bob", "nodes", 200, 30.0));
+    lines.push(get("y", "eve", "nodes", 200, 40.0));
+    assert_eq!(
+        bench.told(&lines),
+        ["burst-then-exec [eve] 2,y"],
+        "`burst` does not report itself"
+    );
+}
+
+#[test]
+fn first_seen() {
+    let text = rule(
+        "new-resource",
+        "verb: get",
+        "auditwatch:\n  novelty: {by: [principal], of: [verb, objectRef.resource], learn: 7d, forget: 30d}",
+    );
+    let mut bench = Bench::new(&text);
+    let day = |day: f64, id: &'static str, resource| get(id, "eve", resource, 200, day * 86_400.0);
+    let told = told(
+        &mut bench,
+        &[
+            day(0.0, "a", "pods"),
+            day(1.0, "b", "nodes"),
+            day(12.0, "c", "secrets"),
+            day(12.1, "d", "secrets"),
+        ],
+    );
+    assert_eq!(told.len(), 1);
+    assert_eq!(short(&told[0]), "new-resource [eve] c");
+    assert_eq!(
+        told[0].why,
+        "first time in 12d that eve used verb get, objectRef.resource secrets"
+    );
+}
+
+#[test]
+fn far_above_its_own_past() {
+    let text = rule(
+        "surge",
+        "verb: get",
+        "auditwatch:\n  rate: {by: [principal], every: 5m, factor: 8, min: 20}",
+    );
+    let mut bench = Bench::new(&text);
+    let mut lines: Vec<Line> = (0..60)
+        .map(|n| get(n, "eve", "pods", 200, n as f64 * 150.0))
+        .collect();
+    lines.extend((0..30).map(|n| get(1_000 + n, "eve", "pods", 200, 9_000.0 + n as f64)));
+    let told = told(&mut bench, &lines);
+    assert_eq!(told[0].why, "20 requests in 5m, 10 times its usual 2");
+    assert_eq!((told[0].count, told.len()), (20, 11));
+    assert_eq!(short(&told[0]), "surge [eve] 1019");
+}
+
+#[test]
+fn a_reload_keeps_the_state_of_what_means_the_same() {
+    let burst = |threshold: u32, level: &str| {
+        rule("refused", REFUSED, "")
+            + &correlation(
+                "burst",
+                "refused",
+                &format!("type: event_count\n  group-by: [principal]\n  timespan: 1m\n  condition: {{gte: {threshold}}}"),
+            )
+            .replace("level: high", level)
+    };
+    for (threshold, level, fires) in [
+        (3, "level: high", true),
+        (3, "level: low", true),
+        (2, "level: high", false),
+    ] {
+        let mut bench = Bench::new(&burst(3, "level: high"));
+        let lines: Vec<Line> = (0..2)
+            .map(|n| get(n, "eve", "pods", 403, n as f64))
+            .collect();
+        assert!(bench.told(&lines).is_empty());
+        let reloaded = rules(&(rule("other", "verb: list", "") + &burst(threshold, level)));
+        bench.observer = Observer::new(Arc::clone(&reloaded));
+        bench.engine.replace_rules(reloaded);
+        let told = bench.told(&[get(2, "eve", "pods", 403, 2.0)]);
+        assert_eq!(!told.is_empty(), fires, "{threshold} {level}");
+    }
+}

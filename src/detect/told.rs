@@ -1,0 +1,101 @@
+//! Puts a condition that was met into a detection: key, evidence, words.
+
+use std::sync::Arc;
+
+use super::{Detection, Hit, plan::RulePlan};
+use crate::{
+    event::{Facts, Field, shorten},
+    rule::{Extension, Extras, RuleMeta},
+};
+
+/// How much evidence one step of a detection keeps: the first half and the last half.
+const EVIDENCE_MAX: usize = 32;
+
+/// The values that a hit brought, by field.
+#[derive(Clone, Copy)]
+pub(super) struct Values<'a> {
+    fields: &'a [Field],
+    values: &'a [Option<Box<str>>],
+}
+
+/// A condition that was met.
+pub(super) struct Told {
+    /// Names and values of the key.
+    pub key: Vec<(Arc<str>, Box<str>)>,
+    /// What counts for the first time, oldest first.
+    pub evidence: Vec<Arc<Facts>>,
+    /// How many count for the first time, when `evidence` has not all of them.
+    pub count: u64,
+    /// Numbers for the rule's words.
+    pub extras: Extras,
+    /// Why it is odd.
+    pub why: String,
+}
+
+impl<'a> Values<'a> {
+    pub(super) fn new(plan: &'a RulePlan, hit: &'a Hit) -> Self {
+        Self {
+            fields: &plan.wanted,
+            values: &hit.values,
+        }
+    }
+
+    /// The value of a field as people may see it.
+    pub(super) fn shown(&self, field: &Field) -> Option<Box<str>> {
+        let place = self.fields.iter().position(|wanted| wanted == field)?;
+        let value = self.values.get(place)?.as_deref()?;
+        Some(shorten(value, Facts::TEXT_MAX))
+    }
+
+    /// A key for people: its names and the values of its fields.
+    pub(super) fn key(
+        &self,
+        names: impl Iterator<Item = Arc<str>>,
+        fields: &[Field],
+    ) -> Vec<(Arc<str>, Box<str>)> {
+        names
+            .zip(
+                fields
+                    .iter()
+                    .map(|field| self.shown(field).unwrap_or_default()),
+            )
+            .collect()
+    }
+}
+
+/// The names of fields, as keys show them.
+pub(super) fn names(fields: &[Field]) -> impl Iterator<Item = Arc<str>> {
+    fields.iter().map(|field| Arc::from(field.name()))
+}
+
+/// The detection of a rule.
+pub(super) fn detection(
+    rule: &Arc<RuleMeta>,
+    extension: &Extension,
+    values: Values<'_>,
+    told: Told,
+) -> Detection {
+    let look_up = |field: &Field| values.shown(field).map(String::from);
+    let fill = |template: &crate::rule::Template| template.fill(&look_up, &told.extras);
+    Detection {
+        rule: Arc::clone(rule),
+        summary: extension.summary.as_ref().map(fill).unwrap_or_default(),
+        respond: extension
+            .respond
+            .iter()
+            .map(|template| template.fill_shell(&look_up, &told.extras))
+            .collect(),
+        key: told.key,
+        count: told.count.max(told.evidence.len() as u64),
+        evidence: ends(told.evidence),
+        why: told.why,
+    }
+}
+
+/// The first half and the last half of what is allowed.
+fn ends(mut evidence: Vec<Arc<Facts>>) -> Vec<Arc<Facts>> {
+    if evidence.len() > EVIDENCE_MAX {
+        evidence.drain(EVIDENCE_MAX / 2..evidence.len() - EVIDENCE_MAX / 2);
+    }
+    evidence
+}
