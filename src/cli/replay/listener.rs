@@ -12,7 +12,7 @@ use std::{
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::{
-    alert::{self, Alerts, Change},
+    alert::{self, Alert, Alerts, Change},
     detect::Detection,
     pipeline::replay::{Listener, Progress},
     report::{self, Style, Summary},
@@ -86,7 +86,7 @@ impl<W: Write> Showing<W> {
             let mut open = self.alerts.firing();
             open.retain(|alert| alert.severity() >= self.min_level);
             for alert in open {
-                self.print(&Change::Updated(alert));
+                self.print(alert);
             }
         }
         if let Some(error) = self.error {
@@ -102,26 +102,26 @@ impl<W: Write> Showing<W> {
                 continue;
             }
             self.shown.summary.add(&change);
-            if self.is_json || matches!(change, Change::Resolved(_)) {
-                self.print(&change);
+            if self.is_json {
+                self.write(|out, _| report::write_json(out, &change));
+            } else if let Change::Resolved(alert) = change {
+                self.print(alert);
             }
         }
     }
 
-    fn print(&mut self, change: &Change) {
+    /// Prints an alert for people, whole: whoever reads an archive sees it for the first time.
+    fn print(&mut self, alert: Arc<Alert>) {
+        self.write(|out, style| report::write_text(out, &Change::Fired(alert), style));
+    }
+
+    fn write(&mut self, write: impl FnOnce(&mut W, Style) -> io::Result<()>) {
         if self.error.is_some() {
             return;
         }
-        let mut write = || -> io::Result<()> {
-            if self.is_json {
-                return report::write_json(&mut self.out, change);
-            }
-            report::write_text(&mut self.out, change, self.style)?;
-            writeln!(self.out)
-        };
         let written = match &self.bar {
-            Some(bar) => bar.suspend(write),
-            None => write(),
+            Some(bar) => bar.suspend(|| write(&mut self.out, self.style)),
+            None => write(&mut self.out, self.style),
         };
         if let Err(error) = written {
             self.error = Some(error);
