@@ -8,6 +8,7 @@ mod fields;
 mod rule_set;
 mod rules;
 mod terminal;
+mod test;
 
 use std::{io, process::ExitCode};
 
@@ -28,6 +29,8 @@ enum Command {
     Check(check::CheckArgs),
     /// List the rules, or show one.
     Rules(rules::RulesArgs),
+    /// Run the cases of rules.
+    Test(test::TestArgs),
     /// Say why a rule did or did not match an event.
     Explain(explain::ExplainArgs),
     /// List the fields that rules can name.
@@ -91,6 +94,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
     match command {
         Command::Check(args) => check::run(&args),
         Command::Rules(args) => rules::run(&args),
+        Command::Test(args) => test::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Fields(args) => fields::run(&args),
         Command::Completions { shell } => {

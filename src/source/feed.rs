@@ -1,6 +1,9 @@
 //! The way from the sources to the pipeline: batches, bounded by the bytes that they hold.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
@@ -23,22 +26,27 @@ pub struct Batch {
     pub block: Block,
     /// Where to read on after this batch, for sources that can.
     pub position: Option<Position>,
-    /// The room that the batch takes; given back when the batch is dropped, which is when the
-    /// engine has done with it.
-    _room: OwnedSemaphorePermit,
+    /// The room that it takes.
+    pub room: Room,
 }
+
+/// Room in the intake; given back when it is dropped, which is when the engine has done with what
+/// took it.
+pub struct Room(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
 
 /// The pipeline's end: makes a [`Feed`] for each source.
 pub struct Intake {
     sender: mpsc::Sender<Batch>,
     room: Arc<Semaphore>,
     units: u32,
+    next: Arc<AtomicU32>,
 }
 
-/// One source's end.
+/// The end of one stream of records whose order means something.
 #[derive(Clone)]
 pub struct Feed {
     source: SourceId,
+    next: Arc<AtomicU32>,
     sender: mpsc::Sender<Batch>,
     room: Arc<Semaphore>,
     units: u32,
@@ -56,20 +64,22 @@ impl Intake {
             .unwrap_or(u32::MAX)
             .max(1);
         let (sender, receiver) = mpsc::channel(BATCHES_MAX);
-        (
-            Self {
-                sender,
-                room: Arc::new(Semaphore::new(units as usize)),
-                units,
-            },
-            receiver,
-        )
+        let room = Arc::new(Semaphore::new(units as usize));
+        let next = Arc::default();
+        let intake = Self {
+            sender,
+            room,
+            units,
+            next,
+        };
+        (intake, receiver)
     }
 
-    /// The end for one source.
-    pub fn feed(&self, source: SourceId) -> Feed {
+    /// An end for one source.
+    pub fn feed(&self) -> Feed {
         Feed {
-            source,
+            source: next_id(&self.next),
+            next: Arc::clone(&self.next),
             sender: self.sender.clone(),
             room: Arc::clone(&self.room),
             units: self.units,
@@ -83,7 +93,19 @@ impl Intake {
     }
 }
 
+fn next_id(next: &AtomicU32) -> SourceId {
+    SourceId(next.fetch_add(1, Ordering::Relaxed))
+}
+
 impl Feed {
+    /// An end for another stream of the same source: a second file has its own order.
+    pub fn sibling(&self) -> Self {
+        Self {
+            source: next_id(&self.next),
+            ..self.clone()
+        }
+    }
+
     /// Hands one block on; waits while there is no room. A block greater than the whole intake
     /// waits until it is alone. Giving up waiting (dropping the future) hands nothing on.
     ///
@@ -107,7 +129,7 @@ impl Feed {
             cluster: Arc::clone(cluster),
             block,
             position,
-            _room: room,
+            room: Room(room),
         });
         Ok(())
     }

@@ -7,7 +7,7 @@ mod metrics;
 pub mod tail;
 pub mod webhook;
 
-pub use feed::{Batch, Closed, Feed, Intake};
+pub use feed::{Batch, Closed, Feed, Intake, Room};
 pub use metrics::SourceMetrics;
 
 use std::path::PathBuf;

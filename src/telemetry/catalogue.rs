@@ -98,7 +98,7 @@ catalogue! {
         "Keys that windows and baselines hold.";
     STATE_REQUESTS: Gauge "auditwatch_state_requests" []
         "Requests that are remembered so that each counts once.";
-    STATE_EVICTED: Counter "auditwatch_state_evicted_total" []
+    STATE_EVICTED: Counter "auditwatch_state_evicted_total" ["table"]
         "State that had to go before its time because a table was full.";
     STATE_BYTES: Gauge "auditwatch_state_bytes" []
         "About how much memory the engine's state takes.";
@@ -115,11 +115,17 @@ catalogue! {
     CONFIG_LAST_RELOAD_SECONDS: Gauge "auditwatch_config_last_reload_success_timestamp_seconds" []
         "When rules and configuration were last taken.";
     NOTIFICATIONS: Counter "auditwatch_notifications_total" ["receiver", "integration"]
-        "Messages that a receiver took.";
+        "Attempts to deliver a notification.";
     NOTIFICATIONS_FAILED: Counter "auditwatch_notifications_failed_total" ["receiver", "integration", "reason"]
-        "Attempts to send a message that failed, by reason.";
+        "Attempts to deliver a notification that failed.";
     NOTIFICATIONS_DROPPED: Counter "auditwatch_notifications_dropped_total" ["receiver", "integration", "reason"]
-        "Messages that were given up, by reason.";
+        "Notifications that were given up.";
+    NOTIFICATIONS_FOLDED: Counter "auditwatch_notifications_folded_total" ["receiver", "integration"]
+        "Updates that gave way to a newer notification about the same alert.";
+    NOTIFICATIONS_WAITING: Gauge "auditwatch_notifications_waiting" ["receiver", "integration"]
+        "Notifications that wait for their receiver.";
+    NOTIFICATIONS_OLDEST_AGE_SECONDS: Gauge "auditwatch_notifications_oldest_age_seconds" ["receiver", "integration"]
+        "How long the oldest notification has been waiting for its receiver.";
 }
 
 /// The text of `docs/metrics.md`.

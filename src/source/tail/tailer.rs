@@ -62,6 +62,7 @@ pub struct Tailer {
 
 struct Followed {
     follow: Follow,
+    feed: Feed,
     /// The last trouble with it, so that each is told once.
     trouble: Option<String>,
 }
@@ -198,7 +199,7 @@ impl Tailer {
                 let progress = followed.follow.step(self.started.elapsed(), &mut out);
                 let more = self.note(index, progress);
                 for (block, position) in out.drain(..) {
-                    self.hand_on(block, position)?;
+                    self.hand_on(index, block, position)?;
                 }
                 if !more || self.stop.is_cancelled() {
                     break;
@@ -286,8 +287,16 @@ impl Tailer {
 
     /// Hands a block on. While the pipeline is full, files are still looked at, so that none is
     /// rotated away unseen.
-    fn hand_on(&mut self, block: Block, position: Option<Position>) -> Result<(), Closed> {
-        let feed = self.feed.clone();
+    fn hand_on(
+        &mut self,
+        index: usize,
+        block: Block,
+        position: Option<Position>,
+    ) -> Result<(), Closed> {
+        let Some(followed) = self.follows.get(index) else {
+            return Ok(());
+        };
+        let feed = followed.feed.clone();
         let cluster = Arc::clone(&self.settings.cluster);
         let runtime = self.runtime.clone();
         let mut sending = pin!(feed.send(&cluster, block, position));
@@ -405,6 +414,7 @@ impl Tailer {
         let follow = Follow::new(path, from, self.settings.grace);
         self.follows.push(Followed {
             follow,
+            feed: self.feed.sibling(),
             trouble: None,
         });
     }

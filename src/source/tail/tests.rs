@@ -15,7 +15,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::{
-    detect::SourceId,
     source::{Batch, Intake, SourceError, SourceMetrics},
     telemetry::{Health, Metrics},
 };
@@ -52,7 +51,7 @@ impl Rig {
         let source_metrics = SourceMetrics::new(&metrics).unwrap();
         let health = Arc::new(Health::default());
         let stop = CancellationToken::new();
-        let feed = intake.feed(SourceId(0));
+        let feed = intake.feed();
         let part = health.part("tail");
         let tailer = Tailer::new(settings, feed, &source_metrics, part, stop.clone())?;
         let thread = Some(std::thread::spawn(move || tailer.run()));

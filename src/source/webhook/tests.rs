@@ -15,7 +15,6 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::{
     decode::{Decoded, each_event},
-    detect::SourceId,
     event::Slot,
     source::{Batch, Intake, SourceError, SourceMetrics},
     telemetry::{Health, Metrics},
@@ -50,7 +49,7 @@ impl Rig {
         let source_metrics = SourceMetrics::new(&metrics).unwrap();
         let part = Arc::new(Health::default()).part("webhook");
         let stop = CancellationToken::new();
-        let feed = intake.feed(SourceId(0));
+        let feed = intake.feed();
         let webhook = Webhook::bind(settings, feed, &source_metrics, part, stop.clone()).await?;
         let url = format!("{scheme}://localhost:{}/audit", webhook.address().port());
         let task = tokio::spawn(webhook.run());

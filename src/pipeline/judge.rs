@@ -1,0 +1,79 @@
+//! The stateful end of the pipeline: engine and alerts behind one another.
+//!
+//! Live and replay differ in where observations come from and who is told; what is decided
+//! between the two is this, so the same observations give the same alerts in both.
+
+use std::sync::Arc;
+
+use crate::{
+    alert::{self, Alerts, Change},
+    detect::{self, Admission, Detection, Engine, Observation, SourceId},
+    rule::RuleSet,
+    units::Time,
+};
+
+/// Engine and alerts. Single owner of all state; deterministic.
+pub struct Judge {
+    engine: Engine,
+    alerts: Alerts,
+    detections: Vec<Detection>,
+}
+
+impl Judge {
+    /// A judge that has seen nothing.
+    pub fn new(rules: Arc<RuleSet>, engine: detect::Settings, alerts: alert::Settings) -> Self {
+        Self {
+            engine: Engine::new(rules, engine),
+            alerts: Alerts::new(alerts),
+            detections: Vec::new(),
+        }
+    }
+
+    /// Takes in one observation; what people should be told is appended to `out`. `detected` sees
+    /// each detection on its way. `now` is the wall clock of a live source, nothing in a replay.
+    pub fn take(
+        &mut self,
+        source: SourceId,
+        observation: &Observation,
+        now: Option<Time>,
+        detected: &mut dyn FnMut(&Detection),
+        out: &mut Vec<Change>,
+    ) -> Admission {
+        let admission = self
+            .engine
+            .admit(source, observation, now, &mut self.detections);
+        for detection in self.detections.drain(..) {
+            detected(&detection);
+            self.alerts.fold(detection, out);
+        }
+        self.alerts.tick(self.engine.watermark(), out);
+        admission
+    }
+
+    /// Lets time pass although nothing arrives: nothing stamped before `floor` is expected.
+    pub fn advance(&mut self, floor: Time, out: &mut Vec<Change>) {
+        self.engine.advance(floor);
+        self.alerts.tick(self.engine.watermark(), out);
+    }
+
+    /// Tells what is new in open alerts, at the end of an archive. They stay open.
+    pub fn flush(&mut self, out: &mut Vec<Change>) {
+        self.alerts.flush(out);
+    }
+
+    /// Takes on another rule set; state of unchanged rules is kept. Observations made with the
+    /// former set must have been taken in before.
+    pub fn replace_rules(&mut self, rules: Arc<RuleSet>) {
+        self.engine.replace_rules(rules);
+    }
+
+    /// The engine, for its numbers.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// The alerts, for their numbers.
+    pub fn alerts(&self) -> &Alerts {
+        &self.alerts
+    }
+}
