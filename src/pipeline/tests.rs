@@ -71,6 +71,7 @@ impl Collector {
         let client = notify::client().unwrap();
         let webhook = Webhook::new(&client, Secret::new(&self.url)).unwrap();
         Receiver {
+            min_level: crate::rule::Severity::Informational,
             name: Arc::from("collector"),
             integration: Integration::Webhook(webhook),
         }
