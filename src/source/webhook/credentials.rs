@@ -114,6 +114,14 @@ impl Credentials {
     }
 }
 
+/// Says whether the certificates and tokens that the settings name can be used.
+///
+/// # Errors
+/// The first that cannot.
+pub fn check_credentials(settings: &WebhookSettings) -> Result<(), SourceError> {
+    Credentials::load(settings).map(drop)
+}
+
 fn read(tls: Option<&TlsSettings>, token_file: Option<&PathBuf>) -> Result<InForce, SourceError> {
     Ok(InForce {
         tls: tls.map(tls::load).transpose()?,

@@ -17,6 +17,6 @@ mod tls;
 mod tests;
 
 pub use accept::{AcceptLimits, Listening, accept, bind};
-pub use credentials::TokenFile;
+pub use credentials::{TokenFile, check_credentials};
 pub use receive::Webhook;
 pub use settings::{TlsSettings, WebhookSettings};

@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use crate::units::ByteSize;
 
-/// One entry of `sources.webhooks`.
+/// The section `sources.webhook`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WebhookSettings {
     /// Name in metrics and logs; the address as given unless set.
