@@ -7,6 +7,7 @@ mod explain;
 mod fields;
 mod rule_set;
 mod rules;
+mod run;
 mod terminal;
 mod test;
 
@@ -25,7 +26,9 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Say all that is wrong with rules.
+    /// Watch audit logs and tell who abuses the API, until it is stopped.
+    Run(Box<run::RunArgs>),
+    /// Say all that is wrong with rules and configuration.
     Check(check::CheckArgs),
     /// List the rules, or show one.
     Rules(rules::RulesArgs),
@@ -92,6 +95,7 @@ pub fn main() -> ExitCode {
 
 fn dispatch(command: Command) -> Result<(), Failure> {
     match command {
+        Command::Run(args) => run::run(*args),
         Command::Check(args) => check::run(&args),
         Command::Rules(args) => rules::run(&args),
         Command::Test(args) => test::run(&args),

@@ -22,13 +22,8 @@ use tokio_util::{
 };
 
 use super::{
-    Judge, LiveAlerts, Settings,
-    bench::Bench,
-    console::ConsoleSender,
-    counts::Counts,
-    dispatch::dispatch,
-    reload::{Reloader, load},
-    worker::work,
+    Judge, LiveAlerts, Settings, bench::Bench, console::ConsoleSender, counts::Counts,
+    dispatch::dispatch, reload::Reloader, worker::work,
 };
 use crate::{
     notify::{self, Notifier, Undelivered},
@@ -231,7 +226,7 @@ impl App {
 }
 
 fn load_first(rules: &super::RuleFiles) -> Result<Arc<RuleSet>, StartError> {
-    let Loaded { set, warnings } = load(rules).map_err(StartError::Rules)?;
+    let Loaded { set, warnings } = (rules.read)().map_err(StartError::Rules)?;
     if !warnings.is_empty() {
         tracing::warn!("the rules have warnings:\n{warnings}");
     }
