@@ -27,7 +27,7 @@ use super::{
     console::ConsoleSender,
     counts::Counts,
     dispatch::dispatch,
-    reload::{Reloader, load, look},
+    reload::{Reloader, look},
     worker::work,
 };
 use crate::{
@@ -232,7 +232,7 @@ impl App {
 }
 
 fn load_first(rules: &super::RuleFiles) -> Result<Arc<RuleSet>, StartError> {
-    let Loaded { set, warnings } = load(rules).map_err(StartError::Rules)?;
+    let Loaded { set, warnings } = (rules.read)().map_err(StartError::Rules)?;
     if !warnings.is_empty() {
         tracing::warn!("the rules have warnings:\n{warnings}");
     }

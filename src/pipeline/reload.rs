@@ -60,7 +60,7 @@ impl Reloader {
     pub(super) async fn reload(&self) -> std::result::Result<usize, String> {
         let pipeline = self.pipeline.lock().await;
         let files = Arc::clone(&self.files);
-        let loaded = spawn_blocking(move || load(&files)).await;
+        let loaded = spawn_blocking(move || (files.read)()).await;
         let loaded = loaded
             .map_err(|error| error.to_string())
             .and_then(|loaded| loaded);
@@ -109,11 +109,6 @@ impl Reloader {
             .await
             .unwrap_or_default()
     }
-}
-
-/// Reads and checks all rules.
-pub(super) fn load(files: &RuleFiles) -> std::result::Result<Loaded, String> {
-    RuleSet::load(&(files.read)()?).map_err(|report| report.to_string())
 }
 
 /// A number that changes when a file appears, disappears or is written in one of the folders.
