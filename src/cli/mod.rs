@@ -5,6 +5,7 @@
 mod check;
 mod explain;
 mod fields;
+mod replay;
 mod rule_set;
 mod rules;
 mod terminal;
@@ -25,6 +26,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Read archives of audit logs and show who abused the API.
+    Replay(replay::ReplayArgs),
     /// Say all that is wrong with rules.
     Check(check::CheckArgs),
     /// List the rules, or show one.
@@ -92,6 +95,7 @@ pub fn main() -> ExitCode {
 
 fn dispatch(command: Command) -> Result<(), Failure> {
     match command {
+        Command::Replay(args) => replay::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Rules(args) => rules::run(&args),
         Command::Test(args) => test::run(&args),

@@ -132,16 +132,14 @@ impl<'d> Table<'d> {
     }
 
     fn text_of(&self, key: &str, node: &Node) -> Option<Spotted<String>> {
-        match node.scalar() {
-            Some(scalar) => Some(Spotted {
-                value: scalar.text.clone(),
-                spot: node.spot,
-            }),
-            None => {
-                self.wrong(key, node, "text");
-                None
-            }
-        }
+        let Some(scalar) = node.scalar() else {
+            self.wrong(key, node, "text");
+            return None;
+        };
+        Some(Spotted {
+            value: scalar.text.clone(),
+            spot: node.spot,
+        })
     }
 
     /// Text of one's own form: `read` says what is wrong with it.

@@ -8,6 +8,9 @@ use crate::{
     units::Span,
 };
 
+/// Alias → (rule as `rules` has it, field).
+type Aliases = BTreeMap<String, Vec<(Spotted<String>, Spotted<String>)>>;
+
 /// A correlation as its document says it.
 #[derive(Debug)]
 pub(super) struct CorrelationDraft {
@@ -15,8 +18,8 @@ pub(super) struct CorrelationDraft {
     /// Ids or names of what is counted.
     pub(super) rules: Vec<Spotted<String>>,
     pub(super) group_by: Vec<Spotted<String>>,
-    /// Names that stand for different fields in different rules: alias → rule → field.
-    pub(super) aliases: BTreeMap<String, Vec<(Spotted<String>, Spotted<String>)>>,
+    /// Names that stand for different fields in different rules.
+    pub(super) aliases: Aliases,
     pub(super) timespan: Span,
     pub(super) bounds: Bounds,
     /// The fields whose values `value_count` counts.
@@ -68,12 +71,11 @@ pub(super) fn read(
     let within = table.boolean("generate");
     let aliases = read_aliases(&mut table);
     let members = rules.len() as u64;
-    let (bounds, values) = match kind {
-        Some(kind) => read_condition(&mut table, kind, members),
-        None => {
-            table.ignore(&["condition"]);
-            (None, Vec::new())
-        }
+    let (bounds, values) = if let Some(kind) = kind {
+        read_condition(&mut table, kind, members)
+    } else {
+        table.ignore(&["condition"]);
+        (None, Vec::new())
     };
     table.finish();
     Some(CorrelationDraft {
@@ -112,9 +114,7 @@ fn read_kind(table: &mut Table<'_>) -> Option<Kind> {
     kind.value
 }
 
-fn read_aliases(
-    table: &mut Table<'_>,
-) -> BTreeMap<String, Vec<(Spotted<String>, Spotted<String>)>> {
+fn read_aliases(table: &mut Table<'_>) -> Aliases {
     let mut aliases = BTreeMap::new();
     let Some(mut block) = table.table("aliases", "`aliases`") else {
         return aliases;

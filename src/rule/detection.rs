@@ -125,6 +125,7 @@ pub(super) fn read(mut table: Table<'_>, lists: &Lists) -> Option<Part> {
             "selection",
             "add a selection: a name and below it `field: value` lines",
         );
+        return None;
     }
     let Some(entry) = condition.filter(|entry| !entry.value.is_null()) else {
         table.missing("condition", "add `condition: selection`");
@@ -233,7 +234,7 @@ impl Reader<'_> {
             }
             _ => self.clause(&entry.value, entry.key_spot),
         };
-        if clause.items().is_empty() {
+        if entry.value.is_null() {
             self.empty(entry.key_spot, &format!("the selection `{name}` is empty"));
         }
         Selection {
@@ -292,18 +293,18 @@ impl Reader<'_> {
         let spot = self.within_key(entry, 0, name.len());
         let found = field::look_up(name, self.file, spot, self.problems);
         let (modifiers, field) = (modifiers?, found?);
-        let operands = self.operands(entry, &modifiers)?;
+        let operands = self.operands(entry, modifiers)?;
         let words = format!("{}: {}", entry.key, shown(&operands));
-        let logic = if is_decision(&field, &modifiers, &operands) {
+        let logic = if is_decision(&field, modifiers, &operands) {
             self.decision(
                 &operands,
-                &modifiers,
+                modifiers,
                 &Source::Field(field.clone()),
                 &entry.value,
             )?
         } else {
-            self.known_values(&field, &modifiers, &operands);
-            self.tests(&operands, &modifiers, &Source::Field(field.clone()))?
+            self.known_values(&field, modifiers, &operands);
+            self.tests(&operands, modifiers, &Source::Field(field.clone()))?
         };
         Some(Clause::Item(Item {
             words,
@@ -323,7 +324,7 @@ impl Reader<'_> {
     }
 
     /// The values of a key with their places, placeholders filled in.
-    fn operands(&self, entry: &Entry, modifiers: &Modifiers) -> Option<Vec<(Operand, Spot)>> {
+    fn operands(&self, entry: &Entry, modifiers: Modifiers) -> Option<Vec<(Operand, Spot)>> {
         let nodes = match &entry.value.value {
             Value::Sequence(nodes) => nodes.as_slice(),
             _ => std::slice::from_ref(&entry.value),
@@ -407,7 +408,7 @@ impl Reader<'_> {
     fn tests(
         &self,
         operands: &[(Operand, Spot)],
-        modifiers: &Modifiers,
+        modifiers: Modifiers,
         source: &Source,
     ) -> Option<Logic<Predicate>> {
         let mut tests = Vec::new();
@@ -458,7 +459,7 @@ impl Reader<'_> {
             key_spot: spot,
             value: node.clone(),
         };
-        let operands = self.operands(&entry, &modifiers)?;
+        let operands = self.operands(&entry, modifiers)?;
         if let Some((_, spot)) = operands
             .iter()
             .find(|(operand, _)| *operand == Operand::Null)
@@ -468,7 +469,7 @@ impl Reader<'_> {
         }
         let words = format!("keywords: {}", shown(&operands));
         let logic = if matches!(modifiers.operator, Operator::Regex(_)) {
-            self.tests(&operands, &modifiers, &Source::Line)?
+            self.tests(&operands, modifiers, &Source::Line)?
         } else {
             modifiers.operator = Operator::Place(Place::Inside);
             let all = std::mem::take(&mut modifiers.all);
@@ -479,11 +480,11 @@ impl Reader<'_> {
             if all {
                 let each = operands
                     .iter()
-                    .map(|one| self.tests(&spelt(one), &modifiers, &Source::Line));
+                    .map(|one| self.tests(&spelt(one), modifiers, &Source::Line));
                 Logic::all(each.collect::<Option<Vec<_>>>()?)
             } else {
                 let spelt: Vec<_> = operands.iter().flat_map(spelt).collect();
-                self.tests(&spelt, &modifiers, &Source::Line)?
+                self.tests(&spelt, modifiers, &Source::Line)?
             }
         };
         Some(Item {
@@ -497,7 +498,7 @@ impl Reader<'_> {
     fn decision(
         &self,
         operands: &[(Operand, Spot)],
-        modifiers: &Modifiers,
+        modifiers: Modifiers,
         code: &Source,
         node: &Node,
     ) -> Option<Logic<Predicate>> {
@@ -531,9 +532,9 @@ impl Reader<'_> {
         if !numbers.is_empty() {
             let plain = Modifiers {
                 differs: false,
-                ..*modifiers
+                ..modifiers
             };
-            logic.push(self.tests(&numbers, &plain, code)?);
+            logic.push(self.tests(&numbers, plain, code)?);
         }
         let logic = Logic::any(logic);
         Some(if modifiers.differs {
@@ -558,7 +559,7 @@ impl Reader<'_> {
     fn known_values(
         &self,
         field: &crate::event::Field,
-        modifiers: &Modifiers,
+        modifiers: Modifiers,
         operands: &[(Operand, Spot)],
     ) {
         let Some(words) = super::impossible::words_of(field) else {
@@ -590,7 +591,7 @@ impl Reader<'_> {
 
 fn is_decision(
     field: &crate::event::Field,
-    modifiers: &Modifiers,
+    modifiers: Modifiers,
     operands: &[(Operand, Spot)],
 ) -> bool {
     let wordy = |text: &str| {

@@ -177,15 +177,15 @@ fn filter(table: &mut Table<'_>, lists: &Lists) -> Option<Body> {
             Value::Sequence(nodes) => Some(
                 nodes
                     .iter()
-                    .filter_map(|node| match node.scalar() {
-                        Some(scalar) => Some(Spotted {
+                    .filter_map(|node| {
+                        let Some(scalar) = node.scalar() else {
+                            body.wrong("rules", node, "a list of ids and names");
+                            return None;
+                        };
+                        Some(Spotted {
                             value: scalar.text.clone(),
                             spot: node.spot,
-                        }),
-                        None => {
-                            body.wrong("rules", node, "a list of ids and names");
-                            None
-                        }
+                        })
                     })
                     .collect(),
             ),

@@ -167,20 +167,19 @@ fn field_conflict(field: &Field, tests: &[(&Test, bool)]) -> Option<String> {
             Some((predicate.ready().ok()?, *positive))
         })
         .collect();
+    let meets_all = |values: &[Value<'_>]| {
+        ready
+            .iter()
+            .all(|(test, positive)| values.iter().any(|value| test.meets(value)) == *positive)
+    };
     let possible = candidates.iter().any(|values| {
-        ready.iter().all(|(test, positive)| {
-            let as_text = values
-                .iter()
-                .any(|value| test.meets(&Value::Text(value.as_str().into())));
-            let as_number = values
-                .iter()
-                .any(|value| number(value).is_some() && test.meets(&Value::Number(value)));
-            if *positive {
-                as_text || as_number
-            } else {
-                !(as_text && as_number) || !as_text
-            }
-        })
+        let texts: Vec<_> = values
+            .iter()
+            .map(|value| Value::Text(value.into()))
+            .collect();
+        let numeric = values.iter().filter(|value| number(value).is_some());
+        let numbers: Vec<_> = numeric.map(|value| Value::Number(value)).collect();
+        meets_all(&texts) || meets_all(&numbers)
     });
     if possible {
         return None;

@@ -29,6 +29,23 @@ pub struct Loaded {
     pub warnings: Report,
 }
 
+impl Layer {
+    /// Sorts files by what they are: those in a folder `lists` are lists, `*.cases.yml` are left
+    /// out, all others are rules. The order stays.
+    pub fn new(files: impl IntoIterator<Item = SourceFile>) -> Self {
+        let mut layer = Self::default();
+        for file in files {
+            let folder = file.name.rsplit(['/', '\\']).nth(1);
+            if folder == Some("lists") {
+                layer.lists.push(Arc::new(file));
+            } else if !file.name.ends_with(".cases.yml") && !file.name.ends_with(".cases.yaml") {
+                layer.rules.push(Arc::new(file));
+            }
+        }
+        layer
+    }
+}
+
 impl RuleSet {
     /// Reads all files of all layers. A rule of a later layer replaces one of an earlier layer
     /// with the same id (or, without ids, name), and a list one of the same name.

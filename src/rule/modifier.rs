@@ -19,6 +19,10 @@ pub(super) enum Operator {
 }
 
 /// A key's modifiers, understood.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a modifier that is there or not"
+)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Modifiers {
     pub(super) operator: Operator,
@@ -106,13 +110,8 @@ pub(super) fn understand(
             "neq" => &mut found.differs,
             "fieldref" => &mut found.reference,
             "expand" => &mut found.expand,
-            "i" | "m" | "s" => match &mut found.operator {
-                Operator::Regex(flags) => match *word {
-                    "i" => &mut flags.any_case,
-                    "m" => &mut flags.multi_line,
-                    _ => &mut flags.dot_is_newline,
-                },
-                _ => {
+            "i" | "m" | "s" => {
+                let Operator::Regex(flags) = &mut found.operator else {
                     let message = format!("`{word}` only follows `re`");
                     report(
                         place,
@@ -122,8 +121,13 @@ pub(super) fn understand(
                     );
                     sound = false;
                     continue;
+                };
+                match *word {
+                    "i" => &mut flags.any_case,
+                    "m" => &mut flags.multi_line,
+                    _ => &mut flags.dot_is_newline,
                 }
-            },
+            }
             _ => {
                 match (known_operator(word), operator) {
                     (None, _) => unknown(place, word, report),
@@ -144,7 +148,7 @@ pub(super) fn understand(
         };
         *flag = true;
     }
-    sound &= fits(&found, words, report);
+    sound &= fits(found, words, report);
     sound.then_some(found)
 }
 
@@ -188,7 +192,7 @@ fn unknown(place: usize, word: &str, report: &mut dyn FnMut(usize, &'static str,
 
 /// Whether the flags suit the operator.
 fn fits(
-    found: &Modifiers,
+    found: Modifiers,
     words: &[&str],
     report: &mut dyn FnMut(usize, &'static str, String, String),
 ) -> bool {

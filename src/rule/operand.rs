@@ -48,7 +48,7 @@ impl Operand {
     }
 
     /// The test of this one value.
-    pub(super) fn test(&self, modifiers: &Modifiers) -> Result<Logic<Test>, Unsuitable> {
+    pub(super) fn test(&self, modifiers: Modifiers) -> Result<Logic<Test>, Unsuitable> {
         match modifiers.operator {
             _ if modifiers.reference => self.reference(modifiers),
             Operator::Equals => Ok(self.equals(modifiers.cased)),
@@ -123,7 +123,7 @@ impl Operand {
         Ok(Logic::Test(Test::Cidr(vec![network.trunc()])))
     }
 
-    fn reference(&self, modifiers: &Modifiers) -> Result<Logic<Test>, Unsuitable> {
+    fn reference(&self, modifiers: Modifiers) -> Result<Logic<Test>, Unsuitable> {
         let name = self.written();
         let field = Field::parse(&name).map_err(|_| {
             let help = match super::field::nearest_field(&name) {

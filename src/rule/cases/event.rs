@@ -4,7 +4,7 @@
 //! What follows from what is written is filled in: groups of service accounts and nodes, the URI
 //! of the object, the authorizer's decision, what a 401 leaves out, the audit level of a body.
 
-use std::sync::Arc;
+use std::{fmt::Write, sync::Arc};
 
 use serde_json::{Map, Value as Json, json};
 
@@ -105,7 +105,7 @@ impl Reader<'_> {
                 self.flatten(inner, &format!("{path}."), patch);
             }
         } else if self.check(&path, entry) {
-            let value = self.json(&entry.value);
+            let value = to_json(&entry.value);
             self.check_type(&path, &value, entry.value.spot);
             patch.push((path, value));
         }
@@ -146,16 +146,18 @@ impl Reader<'_> {
                 .add(Diagnostic::error("wrong-type", self.file, spot, message));
         }
     }
+}
 
-    fn json(&self, node: &Node) -> Json {
-        match &node.value {
-            Value::Sequence(nodes) => nodes.iter().map(|node| self.json(node)).collect(),
-            Value::Mapping(entries) => {
-                let each = entries.iter().map(|e| (e.key.clone(), self.json(&e.value)));
-                Json::Object(each.collect())
-            }
-            Value::Scalar(scalar) => scalar_json(scalar),
-        }
+fn to_json(node: &Node) -> Json {
+    match &node.value {
+        Value::Sequence(nodes) => nodes.iter().map(to_json).collect(),
+        Value::Mapping(entries) => Json::Object(
+            entries
+                .iter()
+                .map(|e| (e.key.clone(), to_json(&e.value)))
+                .collect(),
+        ),
+        Value::Scalar(scalar) => scalar_json(scalar),
     }
 }
 
@@ -195,7 +197,7 @@ fn line(patch: &[(&str, Json)], time: Time, id: u64) -> String {
     for key in KEYS {
         if let Some(value) = event.get(key).filter(|value| !value.is_null()) {
             let comma = if line.len() > 1 { "," } else { "" };
-            line.push_str(&format!("{comma}\"{key}\":{value}"));
+            let _ = write!(line, "{comma}\"{key}\":{value}");
         }
     }
     line.push('}');
@@ -356,12 +358,14 @@ fn uri(event: &Map<String, Json>) -> String {
     };
     let namespace = text(event, "namespace");
     if !namespace.is_empty() {
-        uri.push_str(&format!("/namespaces/{namespace}"));
+        uri += "/namespaces/";
+        uri += namespace;
     }
     for key in ["resource", "name", "subresource"] {
         let part = text(event, key);
         if !part.is_empty() {
-            uri.push_str(&format!("/{part}"));
+            uri.push('/');
+            uri += part;
         }
     }
     if event.get("verb").and_then(Json::as_str) == Some("watch") {
