@@ -161,6 +161,18 @@ impl Alerts {
         sort(&mut out[from..]);
     }
 
+    /// The open alerts as they are, the oldest first.
+    pub fn firing(&self) -> Vec<Arc<Alert>> {
+        // The sort undoes the order of the map.
+        let mut firing: Vec<_> = self
+            .open
+            .values()
+            .map(|open| Arc::new(open.alert.clone()))
+            .collect();
+        firing.sort_by(|a, b| (a.starts_at, &a.id).cmp(&(b.starts_at, &b.id)));
+        firing
+    }
+
     /// How many alerts are open.
     pub fn open(&self) -> usize {
         self.open.len()
@@ -376,6 +388,7 @@ fn new_alert(labels: &str, detection: Detection, starts_at: Time) -> Alert {
         summary: detection.summary,
         respond: Vec::new(),
         evidence: Vec::new(),
+        is_thinned: false,
         evicted: false,
     };
     add_commands(&mut alert.respond, detection.respond);
@@ -406,7 +419,7 @@ fn see(alert: &mut Alert, facts: &Arc<Facts>) {
     if let Some(namespace) = &facts.target.namespace {
         alert.namespaces.add(namespace);
     }
-    quote(&mut alert.evidence, facts);
+    quote(&mut alert.evidence, &mut alert.is_thinned, facts);
 }
 
 fn add_commands(commands: &mut Vec<String>, more: Vec<String>) {

@@ -5,8 +5,10 @@
 mod check;
 mod explain;
 mod fields;
+mod replay;
 mod rule_set;
 mod rules;
+mod run;
 mod terminal;
 mod test;
 
@@ -25,7 +27,11 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Say all that is wrong with rules.
+    /// Read archives of audit logs and show who abused the API.
+    Replay(replay::ReplayArgs),
+    /// Watch audit logs and tell who abuses the API, until it is stopped.
+    Run(Box<run::RunArgs>),
+    /// Say all that is wrong with rules and configuration.
     Check(check::CheckArgs),
     /// List the rules, or show one.
     Rules(rules::RulesArgs),
@@ -92,6 +98,8 @@ pub fn main() -> ExitCode {
 
 fn dispatch(command: Command) -> Result<(), Failure> {
     match command {
+        Command::Replay(args) => replay::run(&args),
+        Command::Run(args) => run::run(*args),
         Command::Check(args) => check::run(&args),
         Command::Rules(args) => rules::run(&args),
         Command::Test(args) => test::run(&args),

@@ -136,6 +136,16 @@ impl Framer {
         }
     }
 
+    /// For a stream that is one document or several, and not lines: the elements of an outermost
+    /// list pass one by one, even when all stand on a single line.
+    pub fn of_documents(limits: Limits) -> Self {
+        let values = Values::new(Level::Top, 0, limits.record_bytes_max);
+        Self {
+            mode: Mode::Values(Box::new(values)),
+            ..Self::new(limits)
+        }
+    }
+
     /// Takes the next bytes of the stream.
     pub fn feed(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {

@@ -4,14 +4,13 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
-    Detection, Hit, Settings, Stats,
+    Detection, Hit, Settings, Stats, Trace,
     plan::{Condition, Feed, Plan, RulePlan},
     told::{self, Told, Values},
     why,
 };
 use crate::{
     baseline::{Novelty, NoveltySpec, Rate, RateSpec},
-    event::Facts,
     rule::{Correlation, Extras, Kind, Member, Rule, RuleSet},
     units::{Span, Time},
     window::{Count, Distinct, Key, Limits, Sequence, Spec, Step, TableStats},
@@ -44,18 +43,18 @@ struct Baselines {
 
 /// The window of one correlation.
 enum Window {
-    Count(Count<Arc<Facts>>),
-    Values(Distinct<Arc<Facts>>),
-    Members(Distinct<Arc<Facts>>),
-    Sequence(Sequence<Arc<Facts>>),
+    Count(Count<Arc<Trace>>),
+    Values(Distinct<Arc<Trace>>),
+    Members(Distinct<Arc<Trace>>),
+    Sequence(Sequence<Arc<Trace>>),
 }
 
 /// One rule matched one event, and when that was.
 #[derive(Clone, Copy)]
 pub(super) struct Met<'a> {
     pub hit: &'a Hit,
-    /// The event's facts; for a chained correlation those of its member's newest evidence.
-    pub facts: &'a Arc<Facts>,
+    /// The event's trace; for a chained correlation that of its member's newest evidence.
+    pub trace: &'a Arc<Trace>,
     /// Event time.
     pub time: Time,
     /// The earliest event time that is still expected.
@@ -88,42 +87,38 @@ impl Conditions {
 
     /// Takes on another rule set. What means the same keeps its state.
     pub(super) fn replace(&mut self, rules: Arc<RuleSet>) {
-        let old = std::mem::replace(&mut self.rules, Arc::clone(&rules));
-        self.plan = Arc::new(Plan::new(&rules));
-        let of_rules =
-            |set: &RuleSet| -> Vec<u64> { set.rules.iter().map(|rule| rule.fingerprint).collect() };
-        let of_correlations = |set: &RuleSet| -> Vec<u64> {
-            set.correlations
-                .iter()
-                .map(|correlation| correlation.fingerprint)
-                .collect()
-        };
-        let mut baselines: BTreeMap<u64, Baselines> = of_rules(&old)
+        let (old_rules, old_windows) = meanings(&self.rules);
+        let mut baselines: BTreeMap<u64, Baselines> = old_rules
             .into_iter()
             .zip(self.baselines.drain(..))
             .collect();
-        let mut windows: BTreeMap<u64, Window> = of_correlations(&old)
+        let mut windows: BTreeMap<u64, Window> = old_windows
             .into_iter()
             .zip(self.windows.drain(..))
             .collect();
-        for rule in &rules.rules {
-            let kept = baselines.remove(&rule.fingerprint);
-            self.baselines
-                .push(kept.unwrap_or_else(|| Baselines::new(rule, &self.settings)));
-        }
-        for correlation in &rules.correlations {
-            let kept = windows.remove(&correlation.fingerprint);
-            self.windows
-                .push(kept.unwrap_or_else(|| Window::new(correlation, &self.settings)));
-        }
-        let old_tokens = std::mem::take(&mut self.tokens);
-        for meaning in of_rules(&rules).into_iter().chain(of_correlations(&rules)) {
-            let token = old_tokens.get(&meaning).copied().unwrap_or_else(|| {
+        let mut tokens = std::mem::take(&mut self.tokens);
+        let mut token = |meaning: &u64| {
+            let known = tokens.remove(meaning);
+            let token = known.unwrap_or_else(|| {
                 self.last_token = self.last_token.wrapping_add(1);
                 self.last_token
             });
-            self.tokens.insert(meaning, token);
+            self.tokens.insert(*meaning, token);
+        };
+        let (new_rules, new_windows) = meanings(&rules);
+        new_rules.iter().chain(&new_windows).for_each(&mut token);
+        for (rule, meaning) in rules.rules.iter().zip(new_rules) {
+            let kept = baselines.remove(&meaning);
+            self.baselines
+                .push(kept.unwrap_or_else(|| Baselines::new(rule, &self.settings)));
         }
+        for (correlation, meaning) in rules.correlations.iter().zip(new_windows) {
+            let kept = windows.remove(&meaning);
+            self.windows
+                .push(kept.unwrap_or_else(|| Window::new(correlation, &self.settings)));
+        }
+        self.plan = Arc::new(Plan::new(&rules));
+        self.rules = rules;
     }
 
     /// Evaluates one rule that matched an event.
@@ -141,7 +136,7 @@ impl Conditions {
         } else {
             vec![Told {
                 key: Vec::new(),
-                evidence: vec![Arc::clone(met.facts)],
+                evidence: vec![Arc::clone(met.trace)],
                 count: 1,
                 extras: Extras {
                     count: 1,
@@ -154,7 +149,7 @@ impl Conditions {
             return;
         }
         if rule.reports {
-            let values = Values::new(plan, met.hit);
+            let values = Values::new(plan, met.hit, met.trace);
             out.extend(
                 told.into_iter()
                     .map(|told| told::detection(&rule.meta, &rule.extension, values, told)),
@@ -202,7 +197,7 @@ impl Conditions {
             match window {
                 Window::Count(window) => add(window.stats(), window.bytes(), 0),
                 Window::Values(window) | Window::Members(window) => {
-                    add(window.stats(), window.bytes(), 0)
+                    add(window.stats(), window.bytes(), 0);
                 }
                 Window::Sequence(window) => add(window.stats(), window.bytes(), window.thinned()),
             }
@@ -216,9 +211,9 @@ impl Conditions {
 
     /// What is new, and what is far too much, about an event of a rule with baselines.
     fn odd_for_its_key(&mut self, rule: &Rule, plan: &RulePlan, met: Met<'_>) -> Vec<Told> {
-        let values = Values::new(plan, met.hit);
+        let values = Values::new(plan, met.hit, met.trace);
         let baselines = &mut self.baselines[met.hit.rule as usize];
-        let evidence = || vec![Arc::clone(met.facts)];
+        let evidence = || vec![Arc::clone(met.trace)];
         let mut all = Vec::new();
         if let (Some(spec), Some(novelty)) = (&rule.extension.novelty, &mut baselines.novelty) {
             if let Some((key, value)) = plan.reading(Condition::Novelty, met.hit) {
@@ -295,8 +290,8 @@ impl Conditions {
                 continue;
             };
             if correlation.reports {
-                let told = self.crossing(correlation, feed, plan, met.hit, (step, evidence));
-                let values = Values::new(plan, met.hit);
+                let told = self.crossing(correlation, feed, plan, met, (step, evidence));
+                let values = Values::new(plan, met.hit, met.trace);
                 out.push(told::detection(
                     &correlation.meta,
                     &correlation.extension,
@@ -304,14 +299,10 @@ impl Conditions {
                     told,
                 ));
             }
-            let is_this = Arc::ptr_eq(&newest, met.facts);
-            let time = if is_this {
-                met.time
-            } else {
-                newest.evidence.time
-            };
+            let is_this = Arc::ptr_eq(&newest, met.trace);
+            let time = if is_this { met.time } else { newest.time() };
             let chained = Met {
-                facts: &newest,
+                trace: &newest,
                 time,
                 ..met
             };
@@ -325,8 +316,8 @@ impl Conditions {
         correlation: &Correlation,
         feed: Feed,
         plan: &RulePlan,
-        hit: &Hit,
-        (step, mut evidence): (Step, Vec<Arc<Facts>>),
+        met: Met<'_>,
+        (step, mut evidence): (Step, Vec<Arc<Trace>>),
     ) -> Told {
         // One event may match several members.
         evidence.dedup_by(|one, other| Arc::ptr_eq(one, other));
@@ -340,7 +331,8 @@ impl Conditions {
             .collect();
         let fields = &correlation.sources[feed.source].key;
         Told {
-            key: Values::new(plan, hit).key(correlation.group_by.iter().cloned(), fields),
+            key: Values::new(plan, met.hit, met.trace)
+                .key(correlation.group_by.iter().cloned(), fields),
             count: evidence.len() as u64,
             evidence,
             extras: Extras {
@@ -407,18 +399,30 @@ impl Window {
         key: Key,
         (source, value): (usize, u64),
         met: Met<'_>,
-        out: &mut Vec<Arc<Facts>>,
+        out: &mut Vec<Arc<Trace>>,
     ) -> Step {
-        let (time, horizon, facts) = (met.time, met.horizon, Arc::clone(met.facts));
+        let (time, horizon, trace) = (met.time, met.horizon, Arc::clone(met.trace));
         match self {
-            Self::Count(window) => window.insert(key, time, facts, horizon, out),
-            Self::Values(window) => window.insert(key, (time, value), facts, horizon, out),
-            Self::Members(window) => window.insert(key, (time, source as u64), facts, horizon, out),
+            Self::Count(window) => window.insert(key, time, trace, horizon, out),
+            Self::Values(window) => window.insert(key, (time, value), trace, horizon, out),
+            Self::Members(window) => window.insert(key, (time, source as u64), trace, horizon, out),
             Self::Sequence(window) => {
-                window.insert(key, (time, source as u16), facts, horizon, out)
+                window.insert(key, (time, source as u16), trace, horizon, out)
             }
         }
     }
+}
+
+/// The fingerprints of the rules and of the correlations.
+fn meanings(rules: &RuleSet) -> (Vec<u64>, Vec<u64>) {
+    (
+        rules.rules.iter().map(|rule| rule.fingerprint).collect(),
+        rules
+            .correlations
+            .iter()
+            .map(|correlation| correlation.fingerprint)
+            .collect(),
+    )
 }
 
 const fn limits(settings: &Settings) -> Limits {

@@ -77,12 +77,12 @@ impl Engine {
             _ if placed.is_late => Admission::Late,
             _ => Admission::Evaluated,
         };
-        if let (Sighting::New(handle), Some(facts)) = (sighting, &observation.facts) {
+        if let (Sighting::New(handle), Some(trace)) = (sighting, &observation.trace) {
             let horizon = horizon(watermark, self.settings.lateness);
             for hit in &observation.hits {
                 let met = Met {
                     hit,
-                    facts,
+                    trace,
                     time: placed.time,
                     horizon,
                 };

@@ -17,6 +17,7 @@ mod requests;
 mod settings;
 mod sources;
 mod told;
+mod trace;
 mod why;
 
 #[cfg(test)]
@@ -28,3 +29,4 @@ pub use observation::{Hit, Observation, Reading};
 pub use observer::Observer;
 pub use settings::{Settings, Stats};
 pub use sources::SourceId;
+pub use trace::Trace;

@@ -2,11 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::{
-    event::{Facts, Stage},
-    units::Time,
-    window::Key,
-};
+use super::Trace;
+use crate::{event::Stage, units::Time, window::Key};
 
 /// One event as the engine takes it in. Without hits it owns nothing on the heap.
 #[derive(Clone, Debug)]
@@ -21,8 +18,8 @@ pub struct Observation {
     pub request: u128,
     /// Whether such requests may last longer than the ordinary minute.
     pub is_long_running: bool,
-    /// What people are shown of the event; there when a rule matched.
-    pub facts: Option<Arc<Facts>>,
+    /// What people may be shown of the event; there when a rule matched.
+    pub trace: Option<Arc<Trace>>,
     /// The rules that matched, in the order of the rule set.
     pub hits: Vec<Hit>,
 }
@@ -32,8 +29,8 @@ pub struct Observation {
 pub struct Hit {
     /// The rule's place in the rule set.
     pub rule: u32,
-    /// The values of the fields that the rule's conditions and words need, in the order of the
-    /// plan that observer and engine share; raw, so nothing for people's eyes yet.
+    /// The values of the fields that the rule's words need and a trace does not hold, in the order
+    /// of the plan that observer and engine share; raw, so nothing for people's eyes yet.
     pub values: Box<[Option<Box<str>>]>,
     /// For each of the rule's conditions over several events, what they count.
     pub readings: Box<[Reading]>,

@@ -1,29 +1,28 @@
 //! The half of the engine that looks at one event and keeps nothing of it. One for each thread.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 use super::{
-    Hit, Observation, Reading,
+    Hit, Observation, Reading, Trace,
     plan::{Plan, Read},
+    trace::Callers,
 };
 use crate::{
-    event::{Event, Facts, Stage},
+    event::{Event, Field, Stage},
     rule::{Matcher, RuleSet},
     window::Key,
 };
 
-/// Says which rules an event matches and what their conditions need of it. Holds memo caches of
-/// the matcher, which never change an answer.
+/// Says which rules an event matches and what their conditions need of it. Holds memo caches,
+/// which never change an answer.
 pub struct Observer {
     matcher: Matcher,
     plan: Plan,
+    callers: Callers,
     bytes: Vec<u8>,
 }
-
-/// The values of an event that one hit takes along.
-type Values = [Option<String>];
 
 impl Observer {
     /// An observer for a rule set. The engine that takes its observations must have the same set.
@@ -31,6 +30,7 @@ impl Observer {
         Self {
             plan: Plan::new(&rules),
             matcher: Matcher::new(rules),
+            callers: Callers::default(),
             bytes: Vec::new(),
         }
     }
@@ -44,7 +44,7 @@ impl Observer {
             stage,
             request: event.request_id(),
             is_long_running: event.is_long_running(),
-            facts: None,
+            trace: None,
             hits: Vec::new(),
         };
         if stage == Stage::RequestReceived {
@@ -54,48 +54,55 @@ impl Observer {
         if matches.is_empty() {
             return observation;
         }
-        let facts = Facts::of(event);
         for &rule in matches {
             let plan = &self.plan.rules[rule];
-            let values: Vec<Option<String>> = plan
-                .wanted
-                .iter()
-                .map(|field| event.first(field).map(std::borrow::Cow::into_owned))
-                .collect();
-            let read = |read| reading(read, &facts.cluster, &values, &mut self.bytes);
-            let readings = plan.reads.iter().map(read).collect();
-            let values = values
-                .into_iter()
-                .map(|value| value.map(String::into_boxed_str))
-                .collect();
+            let value = |field| {
+                event
+                    .first(field)
+                    .map(Cow::into_owned)
+                    .map(String::into_boxed_str)
+            };
             observation.hits.push(Hit {
                 rule: rule as u32,
-                values,
-                readings,
+                values: plan.wanted.iter().map(value).collect(),
+                readings: plan
+                    .reads
+                    .iter()
+                    .map(|read| reading(read, event, &mut self.bytes))
+                    .collect(),
             });
         }
-        observation.facts = Some(Arc::new(facts));
+        observation.trace = Some(Arc::new(Trace::of(event, &mut self.callers)));
         observation
     }
 }
 
 /// Hashes the key and the counted values of one condition. Principals of two clusters are two, so
 /// the cluster is part of each key.
-fn reading(read: &Read, cluster: &str, values: &Values, bytes: &mut Vec<u8>) -> Reading {
+fn reading(read: &Read, event: &Event<'_>, bytes: &mut Vec<u8>) -> Reading {
     bytes.clear();
-    write(bytes, Some(cluster));
+    write(bytes, Some(&event.context().cluster));
     let has_key = read
         .key
         .iter()
-        .all(|&place| write(bytes, values[place].as_deref()));
+        .all(|field| write_first(bytes, event, field));
     let key = has_key.then(|| Key(xxh3_128(bytes)));
     bytes.clear();
     let mut has_values = true;
-    for &place in &read.values {
-        has_values &= write(bytes, values[place].as_deref());
+    for field in &read.values {
+        has_values &= write_first(bytes, event, field);
     }
     let value = (has_values || read.takes_absent).then(|| xxh3_64(bytes));
     Reading { key, value }
+}
+
+/// Writes a field's first value, the one that [`Event::first`] gives, without a copy of its own;
+/// false when it is absent.
+fn write_first(bytes: &mut Vec<u8>, event: &Event<'_>, field: &Field) -> bool {
+    event.any(field, &mut |value| match value.into_text() {
+        Some(text) => write(bytes, Some(&text)),
+        None => false,
+    }) || write(bytes, None)
 }
 
 /// Writes a value so that no two lists of values give the same bytes; false when it is absent.

@@ -1,7 +1,7 @@
 //! Which fields of a matching event each rule's conditions need. Observer and engine each make
 //! the same plan from the same rule set, so that values can travel without names.
 
-use super::Hit;
+use super::{Hit, Trace};
 use crate::{
     event::Field,
     rule::{Correlation, Extension, Kind, Member, RuleSet},
@@ -19,7 +19,8 @@ pub(super) struct Plan {
 /// What is read from an event that matches one rule.
 #[derive(Default)]
 pub(super) struct RulePlan {
-    /// Fields whose values travel with a hit, each once.
+    /// Fields whose values travel with a hit, because people are shown them and no trace holds
+    /// them; each once.
     pub wanted: Vec<Field>,
     /// What becomes a [`Reading`](super::Reading), in that order.
     pub reads: Vec<Read>,
@@ -27,11 +28,11 @@ pub(super) struct RulePlan {
     feeds: Vec<Feed>,
 }
 
-/// One condition's key and counted values, as places in [`RulePlan::wanted`].
+/// The fields of one condition's key and counted values.
 pub(super) struct Read {
     pub of: Condition,
-    pub key: Vec<usize>,
-    pub values: Vec<usize>,
+    pub key: Vec<Field>,
+    pub values: Vec<Field>,
     /// Whether an absent counted value is a value too.
     pub takes_absent: bool,
 }
@@ -153,21 +154,22 @@ impl RulePlan {
     }
 
     fn read(&mut self, of: Condition, key: &[Field], values: &[Field], takes_absent: bool) {
-        let key = key.iter().map(|field| self.want(field)).collect();
-        let values = values.iter().map(|field| self.want(field)).collect();
+        key.iter().for_each(|field| self.want(field));
+        if takes_absent {
+            // These are values that people are told.
+            values.iter().for_each(|field| self.want(field));
+        }
         self.reads.push(Read {
             of,
-            key,
-            values,
+            key: key.to_vec(),
+            values: values.to_vec(),
             takes_absent,
         });
     }
 
-    fn want(&mut self, field: &Field) -> usize {
-        let known = self.wanted.iter().position(|wanted| wanted == field);
-        known.unwrap_or_else(|| {
+    fn want(&mut self, field: &Field) {
+        if !Trace::holds(field.name()) && !self.wanted.contains(field) {
             self.wanted.push(field.clone());
-            self.wanted.len() - 1
-        })
+        }
     }
 }

@@ -19,8 +19,8 @@ const SILENCE_CHECK: Span = Span::from_secs(1);
 pub(super) struct Sources {
     lateness: Span,
     ahead: Span,
-    sources_max: usize,
-    sources: BTreeMap<SourceId, Progress>,
+    count_max: usize,
+    progress: BTreeMap<SourceId, Progress>,
     /// The greatest watermark of any source.
     top: Time,
     /// The least watermark of the sources that are not silent.
@@ -61,8 +61,8 @@ impl Sources {
         Self {
             lateness: settings.lateness,
             ahead: settings.ahead,
-            sources_max: settings.sources_max,
-            sources: BTreeMap::new(),
+            count_max: settings.sources_max,
+            progress: BTreeMap::new(),
             top: Time::MIN,
             watermark: Time::MIN,
             checked: Time::MIN,
@@ -76,7 +76,7 @@ impl Sources {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.sources.len()
+        self.progress.len()
     }
 
     pub(super) const fn clamped(&self) -> u64 {
@@ -90,7 +90,7 @@ impl Sources {
         observation: &Observation,
         now: Option<Time>,
     ) -> Placed {
-        let known = self.sources.get(&source).copied();
+        let known = self.progress.get(&source).copied();
         let stand_in = known
             .map(|progress| progress.watermark)
             .or(now)
@@ -116,10 +116,10 @@ impl Sources {
             top_then: self.top.max(stamped),
             ..before
         };
-        if known.is_none() && self.sources.len() >= self.sources_max {
+        if known.is_none() && self.progress.len() >= self.count_max {
             self.forget_one();
         }
-        self.sources.insert(source, after);
+        self.progress.insert(source, after);
         self.top = self.top.max(after.watermark);
         let held_the_rest_back =
             before.watermark <= self.watermark && after.watermark > self.watermark;
@@ -137,7 +137,7 @@ impl Sources {
 
     /// Lifts every source to `floor`: nothing before it is expected any more.
     pub(super) fn lift(&mut self, floor: Time) {
-        for progress in self.sources.values_mut() {
+        for progress in self.progress.values_mut() {
             progress.watermark = progress.watermark.max(floor);
             progress.top_then = progress.top_then.max(floor);
         }
@@ -146,7 +146,7 @@ impl Sources {
     }
 
     fn is_check_due(&self) -> bool {
-        self.sources.len() > 1 && self.top > self.checked.plus(SILENCE_CHECK)
+        self.progress.len() > 1 && self.top > self.checked.plus(SILENCE_CHECK)
     }
 
     /// A source that delivered nothing while another moved on by more than the lateness is over,
@@ -157,7 +157,7 @@ impl Sources {
 
     fn recompute(&mut self) {
         let active = self
-            .sources
+            .progress
             .values()
             .filter(|progress| !self.is_silent(progress));
         let least = active.map(|progress| progress.watermark).min();
@@ -168,11 +168,11 @@ impl Sources {
     /// The one that was silent longest goes; the lowest number among several.
     fn forget_one(&mut self) {
         let longest = self
-            .sources
+            .progress
             .iter()
             .min_by_key(|(_, progress)| progress.top_then);
         if let Some(source) = longest.map(|(source, _)| *source) {
-            self.sources.remove(&source);
+            self.progress.remove(&source);
         }
     }
 }
@@ -192,7 +192,7 @@ mod tests {
             stage: Stage::ResponseComplete,
             request: 0,
             is_long_running: false,
-            facts: None,
+            trace: None,
             hits: Vec::new(),
         };
         sources.place(SourceId(source), &observation, now.map(at))

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Detection, Hit, plan::RulePlan};
+use super::{Detection, Hit, Trace, plan::RulePlan};
 use crate::{
     event::{Facts, Field, shorten},
     rule::{Extension, Extras, RuleMeta},
@@ -11,9 +11,10 @@ use crate::{
 /// How much evidence one step of a detection keeps: the first half and the last half.
 const EVIDENCE_MAX: usize = 32;
 
-/// The values that a hit brought, by field.
+/// What can be told of an event: the values of fields that its trace holds or its hit brought.
 #[derive(Clone, Copy)]
 pub(super) struct Values<'a> {
+    trace: &'a Trace,
     fields: &'a [Field],
     values: &'a [Option<Box<str>>],
 }
@@ -23,7 +24,7 @@ pub(super) struct Told {
     /// Names and values of the key.
     pub key: Vec<(Arc<str>, Box<str>)>,
     /// What counts for the first time, oldest first.
-    pub evidence: Vec<Arc<Facts>>,
+    pub evidence: Vec<Arc<Trace>>,
     /// How many count for the first time, when `evidence` has not all of them.
     pub count: u64,
     /// Numbers for the rule's words.
@@ -33,8 +34,9 @@ pub(super) struct Told {
 }
 
 impl<'a> Values<'a> {
-    pub(super) fn new(plan: &'a RulePlan, hit: &'a Hit) -> Self {
+    pub(super) fn new(plan: &'a RulePlan, hit: &'a Hit, trace: &'a Trace) -> Self {
         Self {
+            trace,
             fields: &plan.wanted,
             values: &hit.values,
         }
@@ -42,6 +44,9 @@ impl<'a> Values<'a> {
 
     /// The value of a field as people may see it.
     pub(super) fn shown(&self, field: &Field) -> Option<Box<str>> {
+        if Trace::holds(field.name()) {
+            return self.trace.shown(field.name()).map(Box::from);
+        }
         let place = self.fields.iter().position(|wanted| wanted == field)?;
         let value = self.values.get(place)?.as_deref()?;
         Some(shorten(value, Facts::TEXT_MAX))
@@ -93,9 +98,12 @@ pub(super) fn detection(
 }
 
 /// The first half and the last half of what is allowed.
-fn ends(mut evidence: Vec<Arc<Facts>>) -> Vec<Arc<Facts>> {
+fn ends(mut evidence: Vec<Arc<Trace>>) -> Vec<Arc<Facts>> {
     if evidence.len() > EVIDENCE_MAX {
         evidence.drain(EVIDENCE_MAX / 2..evidence.len() - EVIDENCE_MAX / 2);
     }
     evidence
+        .iter()
+        .map(|trace| Arc::new(trace.facts()))
+        .collect()
 }

@@ -94,48 +94,99 @@ impl Facts {
 }
 
 impl Facts {
+    /// What the facts about the caller depend on: principal, credential and origin of two events
+    /// of one context are the same when these slots and [`Event::credential_kind`] are.
+    pub const CALLER: [Slot; 7] = [
+        Slot::UserName,
+        Slot::UserGroups,
+        Slot::UserExtra,
+        Slot::ImpersonatedName,
+        Slot::ImpersonatedGroups,
+        Slot::SourceIps,
+        Slot::UserAgent,
+    ];
+
     /// Reads what an alert needs from an event. Names and words that Kubernetes checks are only
     /// cut; free text (the URI, the user agent, user names of outside authenticators) is also
     /// searched for secrets.
     pub fn of(event: &Event<'_>) -> Self {
-        let word = |text: Cow<'_, str>| cut(text, Self::TEXT_MAX);
-        let slot = |slot| event.text(slot).map(word);
-        let free = |slot| event.text(slot).map(|text| shorten(&text, Self::TEXT_MAX));
-        let verb = slot(Slot::Verb).unwrap_or_default();
         Self {
             cluster: event.context().cluster.as_str().into(),
-            principal: PrincipalFacts {
-                name: shorten(&event.principal(), Self::TEXT_MAX),
-                kind: event.principal_kind().name(),
-                impersonator: event
-                    .impersonator()
-                    .map(|name| shorten(&name, Self::TEXT_MAX)),
-                groups: event.groups().take(Self::GROUPS_MAX).map(word).collect(),
-            },
-            credential: event.credential_id().map(|id| CredentialFacts {
-                id: word(id),
-                kind: event.credential_kind().unwrap_or("other"),
-            }),
-            origin: OriginFacts {
-                ip: event.origin_ip().map(word),
-                scope: event.origin_scope().name(),
-                client: event.client().map(word).unwrap_or_default(),
-                user_agent: free(Slot::UserAgent).unwrap_or_default(),
-            },
-            target: TargetFacts {
-                verb: verb.clone(),
-                resource: slot(Slot::Resource),
-                subresource: slot(Slot::Subresource),
-                namespace: slot(Slot::Namespace),
-                name: free(Slot::Name),
-            },
-            evidence: Evidence {
-                audit_id: free(Slot::AuditId).unwrap_or_default(),
-                time: event.received().unwrap_or_default(),
-                verb,
-                uri: free(Slot::RequestUri).unwrap_or_default(),
-                code: event.code(),
-            },
+            principal: PrincipalFacts::of(event),
+            credential: CredentialFacts::of(event),
+            origin: OriginFacts::of(event),
+            target: TargetFacts::of(event),
+            evidence: Evidence::of(event),
+        }
+    }
+}
+
+fn word(text: Cow<'_, str>) -> Box<str> {
+    cut(text, Facts::TEXT_MAX)
+}
+
+fn free(text: Cow<'_, str>) -> Box<str> {
+    shorten(&text, Facts::TEXT_MAX)
+}
+
+impl PrincipalFacts {
+    /// Who acts in an event.
+    pub fn of(event: &Event<'_>) -> Self {
+        Self {
+            name: free(event.principal()),
+            kind: event.principal_kind().name(),
+            impersonator: event.impersonator().map(free),
+            groups: event.groups().take(Facts::GROUPS_MAX).map(word).collect(),
+        }
+    }
+}
+
+impl CredentialFacts {
+    /// The credential of an event's caller.
+    pub fn of(event: &Event<'_>) -> Option<Self> {
+        event.credential_id().map(|id| Self {
+            id: word(id),
+            kind: event.credential_kind().unwrap_or("other"),
+        })
+    }
+}
+
+impl OriginFacts {
+    /// Where an event's request came from.
+    pub fn of(event: &Event<'_>) -> Self {
+        Self {
+            ip: event.origin_ip().map(word),
+            scope: event.origin_scope().name(),
+            client: event.client().map(word).unwrap_or_default(),
+            user_agent: event.text(Slot::UserAgent).map(free).unwrap_or_default(),
+        }
+    }
+}
+
+impl TargetFacts {
+    /// What an event acts on.
+    pub fn of(event: &Event<'_>) -> Self {
+        let slot = |slot| event.text(slot).map(word);
+        Self {
+            verb: slot(Slot::Verb).unwrap_or_default(),
+            resource: slot(Slot::Resource),
+            subresource: slot(Slot::Subresource),
+            namespace: slot(Slot::Namespace),
+            name: event.text(Slot::Name).map(free),
+        }
+    }
+}
+
+impl Evidence {
+    /// An event as evidence.
+    pub fn of(event: &Event<'_>) -> Self {
+        let free = |slot| event.text(slot).map(free).unwrap_or_default();
+        Self {
+            audit_id: free(Slot::AuditId),
+            time: event.received().unwrap_or_default(),
+            verb: event.text(Slot::Verb).map(word).unwrap_or_default(),
+            uri: free(Slot::RequestUri),
+            code: event.code(),
         }
     }
 }

@@ -5,7 +5,7 @@
 //! the next message that it takes says how many it missed. Messages about one alert arrive in
 //! order. A message may arrive twice and says so by its [`Message::id`].
 //!
-//! Not here: which receiver should be told (every one is told everything), and an outbox that
+//! Not here: which receiver should be told (every one is told everything from its own level upwards), and an outbox that
 //! outlives the process; both would stand between `tell` and the queue.
 
 mod alert_log;
@@ -30,7 +30,7 @@ pub use metrics::Metrics;
 pub use slack::Slack;
 pub use webhook::Webhook;
 
-use crate::{alert::Change, units::Span};
+use crate::{alert::Change, rule::Severity, units::Span};
 use worker::{Deliver, Lane};
 
 /// How patient delivery is.
@@ -65,6 +65,8 @@ impl Default for Settings {
 pub struct Receiver {
     /// Unique; a metrics label, and what logs call it.
     pub name: Arc<str>,
+    /// It is told of alerts from this severity upwards.
+    pub min_level: Severity,
     /// What it speaks.
     pub integration: Integration,
 }
@@ -113,25 +115,41 @@ pub struct Undelivered {
 /// The running receivers.
 #[derive(Debug)]
 pub struct Notifier {
-    lanes: Vec<(Arc<Lane>, JoinHandle<()>)>,
+    lanes: Vec<Told>,
+}
+
+/// One receiver at work.
+#[derive(Debug)]
+struct Told {
+    min_level: Severity,
+    lane: Arc<Lane>,
+    task: JoinHandle<()>,
 }
 
 impl Notifier {
     /// Starts a task for each receiver. Needs a running tokio.
     pub fn start(receivers: Vec<Receiver>, settings: Settings, metrics: &Metrics) -> Self {
-        let start = |Receiver { name, integration }: Receiver| {
-            let kind = integration.name();
-            spawn(name, kind, integration, settings, metrics)
+        let start = |receiver: Receiver| {
+            let kind = receiver.integration.name();
+            let (lane, task) = spawn(receiver.name, kind, receiver.integration, settings, metrics);
+            Told {
+                min_level: receiver.min_level,
+                lane,
+                task,
+            }
         };
         Self {
             lanes: receivers.into_iter().map(start).collect(),
         }
     }
 
-    /// Hands a change to every receiver. Never waits for any of them.
+    /// Hands a change to every receiver whose level it reaches. Never waits for any of them.
     pub fn tell(&self, change: &Change) {
-        for (lane, _) in &self.lanes {
-            lane.push(change.clone());
+        let severity = change.alert().severity();
+        for told in &self.lanes {
+            if severity >= told.min_level {
+                told.lane.push(change.clone());
+            }
         }
     }
 
@@ -139,11 +157,11 @@ impl Notifier {
     /// receiver that is being waited for is tried once more at the start.
     pub async fn shutdown(self, within: Duration) -> Vec<Undelivered> {
         let deadline = Instant::now() + within;
-        for (lane, _) in &self.lanes {
-            lane.close();
+        for told in &self.lanes {
+            told.lane.close();
         }
         let mut left = Vec::new();
-        for (lane, mut task) in self.lanes {
+        for Told { lane, mut task, .. } in self.lanes {
             if tokio::time::timeout_at(deadline, &mut task).await.is_err() {
                 task.abort();
             }

@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 use super::*;
 use crate::{
     alert::{samples, to_json},
+    rule::Severity,
     units::Secret,
 };
 
@@ -297,6 +298,7 @@ async fn all_receivers_are_told() {
     let metrics = Metrics::new(&registry).unwrap();
     let receiver = |name: &str, integration| Receiver {
         name: name.into(),
+        min_level: Severity::Informational,
         integration,
     };
     let notifier = Notifier::start(

@@ -1,7 +1,26 @@
 //! The moving parts joined: observations in, changes of alerts out.
+//!
+//! [`Judge`] is what live and replay share. [`App`] is the daemon: sources, workers, the judge's
+//! thread, receivers.
 
+mod app;
+mod bench;
 mod cases;
+mod console;
+mod counts;
+mod dispatch;
 mod judge;
+mod live;
+mod reload;
+pub mod replay;
+mod settings;
+mod worker;
 
+#[cfg(test)]
+mod tests;
+
+pub use app::{App, StartError, Stopped};
 pub use cases::{CaseResult, run_case};
 pub use judge::Judge;
+pub use live::LiveAlerts;
+pub use settings::{Console, Form, ReadRules, RuleFiles, Settings};

@@ -1,10 +1,11 @@
 //! `event_count`: at least so many occurrences of a key within a timespan.
 
-use super::{
-    Key, Limits, Spec, Step, Table, TableStats,
-    ring::{CAPACITY_MIN, Ring},
-};
+use super::{Key, Limits, Spec, Step, Table, TableStats, ring::Ring};
 use crate::units::{Span, Time};
+
+/// A key keeps this many occurrences more than decide everything, so that the numbers that people
+/// are told stay close to the truth in a long burst.
+const TOLD_MIN: usize = 256;
 
 /// Counts occurrences of each key.
 ///
@@ -26,7 +27,7 @@ impl<P> Count<P> {
         };
         Self {
             spec,
-            capacity: spec.capacity(decisive) + CAPACITY_MIN,
+            capacity: spec.capacity(decisive) + TOLD_MIN,
             table: Table::new(limits),
         }
     }

@@ -3,11 +3,12 @@
 
 use hashbrown::HashTable;
 
-use super::{
-    Key, Limits, Spec, Step, Table, TableStats,
-    ring::{CAPACITY_MIN, Ring},
-};
+use super::{Key, Limits, Spec, Step, Table, TableStats, ring::Ring};
 use crate::units::Time;
+
+/// A key keeps at least this many occurrences, though fewer would decide everything: repeats that
+/// have not counted are evidence, should the bound be met.
+const REPEATS_MIN: usize = 64;
 
 /// Counts different values of each key. A value is whatever its owner hashed to 64 bits.
 ///
@@ -29,7 +30,7 @@ impl<P> Distinct<P> {
             None => spec.threshold(),
             Some(max) => max.min(super::THRESHOLD_MAX) as usize + 1,
         };
-        let capacity = spec.capacity(4 * values + 1).max(CAPACITY_MIN);
+        let capacity = spec.capacity(4 * values + 1).max(REPEATS_MIN);
         Self {
             spec,
             capacity,
@@ -102,6 +103,9 @@ fn count_windows<P>(
     out: &mut Vec<P>,
 ) -> u64 {
     let start = ring.first_from(ring.time(at).minus(spec.timespan));
+    if is_more_of_the_same(ring, at, start) {
+        return 0;
+    }
     let (mut end, mut counted_to, mut most) = (start, start, 0);
     tally.clear();
     for first in start..=at {
@@ -121,6 +125,21 @@ fn count_windows<P>(
         tally.remove(ring.0[first].tag);
     }
     most as u64
+}
+
+/// Whether the newest occurrence shows a value that its timespan has already, while the one before
+/// it does not count: then the timespan that ends here has no more values than the one that ended
+/// there, which had too few. Most occurrences are such, and told at once.
+fn is_more_of_the_same<P>(ring: &Ring<u64, P>, at: usize, start: usize) -> bool {
+    let value = ring.0[at].tag;
+    at + 1 == ring.len()
+        && at > start
+        && !ring.0[at - 1].is_counted()
+        && ring
+            .0
+            .range(start..at)
+            .rev()
+            .any(|earlier| earlier.tag == value)
 }
 
 /// Judges the timespan that ends with the new occurrence.

@@ -13,10 +13,6 @@ pub const THRESHOLD_MAX: u64 = 100_000;
 /// itself needs more.
 const CAPACITY_MAX: usize = 4_096;
 
-/// Below this many occurrences a key is never thinned, so that small stories stay whole and the
-/// numbers that people are told stay close to the truth.
-pub(super) const CAPACITY_MIN: usize = 256;
-
 /// What a window looks for. The same for all keys of a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Spec {

@@ -91,7 +91,7 @@ fn a_request_that_two_members_match_is_one_request() {
         );
     let mut bench = Bench::new(&text);
     let lines: Vec<Line> = (0..3)
-        .map(|n| get(n, "eve", "secrets", 403, n as f64))
+        .map(|n| get(n, "eve", "secrets", 403, f64::from(n)))
         .collect();
     assert_eq!(bench.told(&lines), ["either [eve] 0,1,2"]);
 }
@@ -148,7 +148,7 @@ fn floods_stay_within_the_caps() {
     };
     let mut bench = Bench::with(&text, settings);
     for n in 0..500 {
-        let (admission, _) = bench.admit(&get(n, "eve", "pods", 403, n as f64 / 100.0));
+        let (admission, _) = bench.admit(&get(n, "eve", "pods", 403, f64::from(n) / 100.0));
         assert_eq!(admission, Admission::Evaluated);
     }
     let stats = bench.engine.stats();

@@ -63,6 +63,10 @@ struct Line {
 }
 
 /// A completed request.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "callers give numbers and words"
+)]
 fn get(id: impl ToString, user: &'static str, resource: &'static str, code: u16, at: f64) -> Line {
     Line {
         id: id.to_string(),

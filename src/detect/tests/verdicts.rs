@@ -37,7 +37,7 @@ fn a_burst_and_how_it_goes_on() {
         .replace("level: high", "level: high\nauditwatch:\n  summary: '{{ principal }}: {{ count }} in {{ timespan }}, {{ threshold }} allowed'");
     let mut bench = Bench::new(&text);
     let lines: Vec<Line> = (0..5)
-        .map(|n| get(n, "eve", "pods", 403, 20.0 * n as f64))
+        .map(|n| get(n, "eve", "pods", 403, 20.0 * f64::from(n)))
         .collect();
     let told = told(&mut bench, &lines);
     let shorts: Vec<String> = told.iter().map(short).collect();
@@ -66,7 +66,7 @@ fn a_large_crossing_keeps_both_ends() {
         );
     let mut bench = Bench::new(&text);
     let lines: Vec<Line> = (0..50)
-        .map(|n| get(n, "eve", "pods", 403, n as f64 / 10.0))
+        .map(|n| get(n, "eve", "pods", 403, f64::from(n) / 10.0))
         .collect();
     let told = told(&mut bench, &lines);
     assert_eq!(
@@ -172,7 +172,7 @@ fn a_correlation_of_correlations() {
     let text = text.replace("objectRef.resource: pods/exec", "objectRef.resource: nodes");
     let mut bench = Bench::new(&text);
     let mut lines: Vec<Line> = (0..3)
-        .map(|n| get(n, "eve", "pods", 403, n as f64))
+        .map(|n| get(n, "eve", "pods", 403, f64::from(n)))
         .collect();
     lines.push(get("x", "bob", "nodes", 200, 30.0));
     lines.push(get("y", "eve", "nodes", 200, 40.0));
@@ -218,9 +218,9 @@ fn far_above_its_own_past() {
     );
     let mut bench = Bench::new(&text);
     let mut lines: Vec<Line> = (0..60)
-        .map(|n| get(n, "eve", "pods", 200, n as f64 * 150.0))
+        .map(|n| get(n, "eve", "pods", 200, f64::from(n) * 150.0))
         .collect();
-    lines.extend((0..30).map(|n| get(1_000 + n, "eve", "pods", 200, 9_000.0 + n as f64)));
+    lines.extend((0..30).map(|n| get(1_000 + n, "eve", "pods", 200, 9_000.0 + f64::from(n))));
     let told = told(&mut bench, &lines);
     assert_eq!(told[0].why, "20 requests in 5m, 10 times its usual 2");
     assert_eq!((told[0].count, told.len()), (20, 11));
@@ -245,7 +245,7 @@ fn a_reload_keeps_the_state_of_what_means_the_same() {
     ] {
         let mut bench = Bench::new(&burst(3, "level: high"));
         let lines: Vec<Line> = (0..2)
-            .map(|n| get(n, "eve", "pods", 403, n as f64))
+            .map(|n| get(n, "eve", "pods", 403, f64::from(n)))
             .collect();
         assert!(bench.told(&lines).is_empty());
         let reloaded = rules(&(rule("other", "verb: list", "") + &burst(threshold, level)));

@@ -7,7 +7,7 @@ use prometheus::{Registry, TextEncoder};
 use super::*;
 use crate::{
     alert::{Alert, samples},
-    notify::{Notifier, spawn},
+    notify::{Notifier, Told, spawn},
     rule::Severity,
     units::Span,
 };
@@ -99,17 +99,17 @@ impl Running {
     fn new(receivers: &[(&str, &Scripted)], settings: Settings) -> Self {
         let registry = Registry::new();
         let metrics = Metrics::new(&registry).unwrap();
-        let lane = |(name, receiver): &(&str, &Scripted)| {
-            spawn(
-                (*name).into(),
-                "scripted",
-                (*receiver).clone(),
-                settings,
-                &metrics,
-            )
+        let told = |(name, receiver): &(&str, &Scripted)| {
+            let receiver = (*receiver).clone();
+            let (lane, task) = spawn((*name).into(), "scripted", receiver, settings, &metrics);
+            Told {
+                min_level: Severity::Informational,
+                lane,
+                task,
+            }
         };
         let notifier = Notifier {
-            lanes: receivers.iter().map(lane).collect(),
+            lanes: receivers.iter().map(told).collect(),
         };
         Self {
             notifier,

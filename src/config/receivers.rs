@@ -1,0 +1,331 @@
+//! The section `receivers`: who is told of alerts. URLs are secrets and never repeated.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use super::{
+    overrides::{Given, mapping, text},
+    section::{Place, Reading, Section, Setting},
+    settings::{ReceiverSettings, ReceiverTarget},
+};
+use crate::{
+    diagnostic::{Diagnostic, SourceFile, Spot, Table, yaml::Node},
+    notify::{self, AlertLog, BuildError, Integration, Receiver},
+    rule::Severity,
+    units::Secret,
+};
+
+/// The longest file that holds a URL.
+const SECRET_BYTES_MAX: u64 = 64 << 10;
+
+/// What each integration may be written with; also the names of receivers that flags make.
+const INTEGRATIONS: [&str; 3] = ["slack", "webhook", "alert_log"];
+
+pub(super) const LEVELS: [(&str, Severity); 5] = [
+    ("informational", Severity::Informational),
+    ("low", Severity::Low),
+    ("medium", Severity::Medium),
+    ("high", Severity::High),
+    ("critical", Severity::Critical),
+];
+
+impl ReceiverSettings {
+    /// Makes the receiver. `client` is shared by all.
+    ///
+    /// # Errors
+    /// When the URL cannot be used; validated settings have seen to it that it can.
+    pub fn build(&self, client: &reqwest::Client) -> Result<Receiver, BuildError> {
+        let integration = match &self.target {
+            ReceiverTarget::Slack(url) => {
+                Integration::Slack(notify::Slack::new(client, url.clone())?)
+            }
+            ReceiverTarget::Webhook(url) => {
+                Integration::Webhook(notify::Webhook::new(client, url.clone())?)
+            }
+            ReceiverTarget::AlertLog(path) => Integration::AlertLog(AlertLog::new(path)),
+        };
+        Ok(Receiver {
+            name: Arc::from(self.name.as_str()),
+            min_level: self.min_level,
+            integration,
+        })
+    }
+}
+
+/// Reads all receivers; one that a flag or variable makes stands in for the file's of its name.
+pub(super) fn read(root: &mut Section<'_>, min_level: Severity) -> Vec<Setting<ReceiverSettings>> {
+    let reading = root.reading;
+    let mut receivers: Vec<Setting<ReceiverSettings>> = Vec::new();
+    for node in root.table.list("receivers").unwrap_or_default() {
+        let Some(receiver) = receiver(node, &reading.file, reading, min_level) else {
+            continue;
+        };
+        let name = &receiver.value.name;
+        if receivers.iter().any(|other| other.value.name == *name) {
+            let message = format!("two receivers are called `{name}`");
+            let problem = receiver.place.error("contradiction", message);
+            reading.add(problem.help("give each a `name` of its own"));
+        } else {
+            receivers.push(receiver);
+        }
+    }
+    for (integration, (key, given)) in given(reading) {
+        let node = mapping(integration, mapping(key, text(&given.values.concat())));
+        let Some(mut made) = receiver(&node, &given.file, reading, min_level) else {
+            continue;
+        };
+        match receivers
+            .iter_mut()
+            .find(|other| other.value.name == integration)
+        {
+            Some(other) => {
+                made.value.min_level = other.value.min_level;
+                *other = made;
+            }
+            None => receivers.push(made),
+        }
+    }
+    check(&receivers, reading);
+    receivers
+}
+
+/// What flags and variables say, by integration.
+fn given<'d>(reading: &Reading<'d>) -> BTreeMap<&'static str, (&'static str, &'d Given)> {
+    let mut all = BTreeMap::new();
+    for (setting, integration, key) in [
+        ("receivers[].slack.url_file", "slack", "url_file"),
+        ("receivers[].slack.url", "slack", "url"),
+        ("receivers[].webhook.url", "webhook", "url"),
+        ("receivers[].alert_log.path", "alert_log", "path"),
+    ] {
+        let Some(given) = reading.overrides.get(setting) else {
+            continue;
+        };
+        if let Some((_, first)) = all.insert(integration, (key, given)) {
+            let first: &Given = first;
+            let message = format!("{} and {} say the same", first.file.name, given.file.name);
+            let problem = Diagnostic::error("contradiction", &given.file, Spot::default(), message);
+            reading.add(problem.help("give one of them"));
+        }
+    }
+    all
+}
+
+/// One entry of `receivers`.
+fn receiver(
+    node: &Node,
+    file: &Arc<SourceFile>,
+    reading: &Reading<'_>,
+    min_level: Severity,
+) -> Option<Setting<ReceiverSettings>> {
+    let mut table = Table::of(node, file, reading.problems, "a receiver");
+    let name = table.parsed("name", name);
+    let level = table.word("min_level", &LEVELS);
+    let mut targets: Vec<(&str, Option<ReceiverTarget>)> = Vec::new();
+    if let Some(table) = table.table("slack", "`slack`") {
+        let url = url(table, reading, false);
+        targets.push(("slack", url.map(ReceiverTarget::Slack)));
+    }
+    if let Some(table) = table.table("webhook", "`webhook`") {
+        let url = url(table, reading, true);
+        targets.push(("webhook", url.map(ReceiverTarget::Webhook)));
+    }
+    if let Some(table) = table.table("alert_log", "`alert_log`") {
+        let path = alert_log(table, reading);
+        targets.push(("alert_log", path.map(ReceiverTarget::AlertLog)));
+    }
+    let spot = name.as_ref().map_or(table.spot, |name| name.spot);
+    match targets.len() {
+        0 => table.missing(
+            INTEGRATIONS[0],
+            "say what it is: `slack: {url_file: …}`, `webhook: {url: …}` or `alert_log: {path: …}`",
+        ),
+        1 => {}
+        _ => {
+            let both: Vec<String> = targets
+                .iter()
+                .map(|(kind, _)| format!("`{kind}`"))
+                .collect();
+            let message = format!("a receiver cannot be {} at once", both.join(" and "));
+            let problem = table.error("contradiction", spot, message);
+            reading.add(problem.help("write one receiver for each"));
+        }
+    }
+    table.finish();
+    let (kind, target) = targets.into_iter().next()?;
+    let settings = ReceiverSettings {
+        name: name.map_or_else(|| kind.to_owned(), |name| name.value),
+        min_level: level.map_or(min_level, |level| level.value),
+        target: target?,
+    };
+    let place = Place {
+        file: Arc::clone(file),
+        spot,
+    };
+    Some(Setting {
+        value: settings,
+        place,
+    })
+}
+
+fn name(text: &str) -> Result<String, String> {
+    let is_plain = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | ' ' | '/');
+    if text.is_empty() || text.len() > 63 || !text.chars().all(is_plain) {
+        return Err("write 1 to 63 letters, digits, `-`, `_`, `.`, `/` or spaces".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+/// Where a mistake in a URL is told: the line is not shown, since it may hold the secret.
+fn beside(file: &Arc<SourceFile>, spot: Spot) -> Arc<SourceFile> {
+    if file.text.is_empty() {
+        return Arc::clone(file);
+    }
+    let line = file.line_number(spot);
+    Arc::new(SourceFile::new(format!("{}:{line}", file.name), ""))
+}
+
+/// `url_file`, or where it is allowed `url`. In a file a Slack URL is not allowed: configuration
+/// files end in version control, and whoever has the URL can write to the channel.
+fn url(mut table: Table<'_>, reading: &Reading<'_>, may_be_in_file: bool) -> Option<Secret> {
+    let file = table.file;
+    let in_file = Arc::ptr_eq(file, &reading.file);
+    let inline = table.entry("url");
+    let path = table.text("url_file");
+    let problem = |code, spot: Spot, message: String| {
+        Diagnostic::error(code, &beside(file, spot), Spot::default(), message)
+    };
+    let url = match (inline, path) {
+        (Some(entry), Some(_)) => {
+            let message = "both `url` and `url_file` are given".to_owned();
+            reading.add(problem("contradiction", entry.key_spot, message).help("keep `url_file`"));
+            None
+        }
+        (Some(entry), None) if in_file && !may_be_in_file => {
+            let message = "a Slack URL is a secret and must not stand in this file".to_owned();
+            reading.add(problem("secret-in-file", entry.key_spot, message).help(
+                "put it into a file of its own and write `url_file: PATH`, or set AUDITWATCH_SLACK_URL",
+            ));
+            None
+        }
+        (Some(entry), None) => match entry.value.scalar() {
+            Some(scalar) => usable(&scalar.text, entry.key_spot, &problem, reading),
+            None => {
+                table.wrong("url", &entry.value, "text");
+                None
+            }
+        },
+        (None, Some(path)) => {
+            let spot = path.spot;
+            let path = reading.path("url_file", Setting::new(file, path));
+            path.and_then(|path| {
+                let read = secret(&path.value);
+                read.map_err(|message| reading.add(path.place.error("unusable-file", message)))
+                    .ok()
+            })
+            .and_then(|text| usable(&text, spot, &problem, reading))
+        }
+        (None, None) => {
+            table.missing(
+                "url_file",
+                "write `url_file: PATH`, a file that holds the URL",
+            );
+            None
+        }
+    };
+    table.finish();
+    url
+}
+
+/// Whether a URL can be used, by making a receiver of it.
+fn usable(
+    text: &str,
+    spot: Spot,
+    problem: &dyn Fn(&'static str, Spot, String) -> Diagnostic,
+    reading: &Reading<'_>,
+) -> Option<Secret> {
+    let url = Secret::new(text);
+    let probe = ReceiverSettings {
+        name: String::new(),
+        min_level: Severity::Low,
+        target: ReceiverTarget::Webhook(url.clone()),
+    };
+    match notify::client().and_then(|client| probe.build(&client)) {
+        Ok(_) => Some(url),
+        Err(error) => {
+            reading.add(problem("wrong-value", spot, error.to_string()));
+            None
+        }
+    }
+}
+
+/// The text of a file that holds one secret.
+fn secret(path: &Path) -> Result<String, String> {
+    let shown = path.display();
+    let told = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => format!("the file `{shown}` does not exist"),
+        io::ErrorKind::PermissionDenied => {
+            format!(
+                "cannot read `{shown}`: permission denied; let the user that runs auditwatch read it"
+            )
+        }
+        _ => format!("cannot read `{shown}`: {error}"),
+    };
+    if fs::metadata(path).map_err(told)?.len() > SECRET_BYTES_MAX {
+        return Err(format!("`{shown}` is too long to hold one URL"));
+    }
+    let text = fs::read_to_string(path).map_err(told)?;
+    match text.trim() {
+        "" => Err(format!("`{shown}` is empty; write the URL into it")),
+        text if text.lines().count() > 1 => Err(format!(
+            "`{shown}` holds several lines; only the URL belongs there"
+        )),
+        text => Ok(text.to_owned()),
+    }
+}
+
+fn alert_log(mut table: Table<'_>, reading: &Reading<'_>) -> Option<PathBuf> {
+    let path = table.text("path");
+    if path.is_none() {
+        table.missing("path", "write `path: /var/log/auditwatch/alerts.jsonl`");
+    }
+    let file = table.file;
+    table.finish();
+    let path = reading.path("path", Setting::new(file, path?))?;
+    let folder = path
+        .value
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    if path.value.is_dir() {
+        let message = format!("`{}` is a folder", path.value.display());
+        let problem = path.place.error("wrong-value", message);
+        reading.add(problem.help("name the file that alerts are appended to"));
+        return None;
+    }
+    if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+        let message = format!("the folder `{}` does not exist", folder.display());
+        let problem = path.place.error("unusable-file", message);
+        reading.add(problem.help("make it, or name another; the file itself need not be there"));
+        return None;
+    }
+    Some(path.value)
+}
+
+/// What no receiver can see alone: two that write the same file.
+fn check(receivers: &[Setting<ReceiverSettings>], reading: &Reading<'_>) {
+    for (index, receiver) in receivers.iter().enumerate() {
+        let ReceiverTarget::AlertLog(path) = &receiver.value.target else {
+            continue;
+        };
+        let is_same = |other: &Setting<ReceiverSettings>| matches!(&other.value.target, ReceiverTarget::AlertLog(theirs) if theirs == path);
+        if let Some(other) = receivers[..index].iter().find(|other| is_same(other)) {
+            let message = format!("`{}` writes `{}` already", other.value.name, path.display());
+            let problem = receiver.place.error("contradiction", message);
+            reading.add(problem.help("every alert would stand there twice; take one out"));
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! The section `rules`, and the rules that it names, read and ready to run.
+
+use super::{
+    rule_files::{RuleFilesError, read_layer, shipped_layer},
+    section::Section,
+    settings::RuleSettings,
+};
+use crate::{
+    diagnostic::{Report, nearest},
+    rule::{Layer, Loaded, RuleMeta, RuleSet},
+};
+
+/// Why rules could not be loaded. Prints as what to show, several lines maybe.
+#[derive(Debug, thiserror::Error)]
+pub enum RulesError {
+    /// A folder or file cannot be read.
+    #[error(transparent)]
+    Files(#[from] RuleFilesError),
+    /// Rules are wrong.
+    #[error("{0}\nthe rules cannot be loaded")]
+    Wrong(Report),
+    /// `rules.disable` names none of the rules.
+    #[error("`rules.disable`: there is no rule `{name}`; {hint}")]
+    Unknown {
+        /// The name as written.
+        name: String,
+        /// What to write instead.
+        hint: String,
+    },
+}
+
+impl RuleSettings {
+    /// Reads, checks and compiles the rules. May be called again at any time; the rules on disk
+    /// may have changed, or be wrong by now.
+    ///
+    /// # Errors
+    /// All that is wrong with them.
+    pub fn load(&self) -> Result<Loaded, RulesError> {
+        let mut loaded = RuleSet::load(&self.layers()?).map_err(RulesError::Wrong)?;
+        self.disable(&mut loaded.set)?;
+        Ok(loaded)
+    }
+
+    /// The files that they are read from, the lowest layer first.
+    ///
+    /// # Errors
+    /// When a folder or file cannot be read.
+    pub fn layers(&self) -> Result<Vec<Layer>, RuleFilesError> {
+        let shipped = self.shipped.then(shipped_layer).map(Ok);
+        let own = self.paths.iter().map(|path| read_layer(path));
+        shipped.into_iter().chain(own).collect()
+    }
+
+    /// A disabled rule still feeds the correlations that count it.
+    fn disable(&self, set: &mut RuleSet) -> Result<(), RulesError> {
+        for name in &self.disable {
+            let is_it = |meta: &RuleMeta| meta.name == *name || meta.id == *name;
+            let mut found = false;
+            for rule in set.rules.iter_mut().filter(|rule| is_it(&rule.meta)) {
+                (rule.reports, found) = (false, true);
+            }
+            for rule in set.correlations.iter_mut().filter(|rule| is_it(&rule.meta)) {
+                (rule.reports, found) = (false, true);
+            }
+            if !found {
+                let rules = set.rules.iter().map(|rule| rule.meta.name.as_str());
+                let correlations = set.correlations.iter().map(|rule| rule.meta.name.as_str());
+                let near = nearest(name, rules.chain(correlations));
+                let hint = near.map_or_else(
+                    || "`auditwatch rules` lists all".to_owned(),
+                    |near| format!("did you mean `{near}`?"),
+                );
+                let name = name.clone();
+                return Err(RulesError::Unknown { name, hint });
+            }
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn read(mut section: Section<'_>) -> RuleSettings {
+    let reading = section.reading;
+    let paths: Vec<_> = section
+        .texts("paths")
+        .into_iter()
+        .filter_map(|path| reading.path("paths", path))
+        .collect();
+    for path in paths.iter().filter(|path| !path.value.exists()) {
+        let message = format!("`{}`: no such file or folder", path.value.display());
+        let problem = path.place.error("unusable-file", message);
+        reading.add(problem.help("name a folder or file of rules"));
+    }
+    let shipped = section.boolean("shipped");
+    let disable = section.texts("disable");
+    if let Some(shipped) = shipped
+        .as_ref()
+        .filter(|shipped| !shipped.value && paths.is_empty())
+    {
+        let problem = shipped
+            .place
+            .error("contradiction", "this leaves no rule at all");
+        reading.add(problem.help("name your own with `rules.paths` or --rules DIR"));
+    }
+    section.finish();
+    RuleSettings {
+        paths: paths.into_iter().map(|path| path.value).collect(),
+        shipped: shipped.is_none_or(|shipped| shipped.value),
+        disable: disable.into_iter().map(|name| name.value).collect(),
+    }
+}

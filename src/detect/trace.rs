@@ -1,0 +1,214 @@
+//! What the engine keeps of an event that matched a rule: all that people may be shown of it,
+//! small, because windows hold many. Callers act more than once, so what is known of a caller is
+//! shared.
+
+use std::sync::Arc;
+
+use hashbrown::HashTable;
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::event::{
+    CredentialFacts, Event, Evidence, Facts, OriginFacts, PrincipalFacts, TargetFacts,
+};
+
+/// How many callers an observer remembers; when there are more it starts anew.
+const CALLERS_MAX: usize = 4_096;
+
+/// One event that matched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trace {
+    caller: Arc<Caller>,
+    target: TargetFacts,
+    evidence: Evidence,
+}
+
+/// Who acted, with what and from where.
+#[derive(Debug, PartialEq, Eq)]
+struct Caller {
+    cluster: Box<str>,
+    principal: PrincipalFacts,
+    credential: Option<CredentialFacts>,
+    origin: OriginFacts,
+}
+
+/// The callers of late. A memo: what it gives depends on the event alone.
+#[derive(Default)]
+pub(super) struct Callers {
+    known: HashTable<(Box<[u8]>, Arc<Caller>)>,
+    bytes: Vec<u8>,
+}
+
+/// A field of an event that a trace holds, and how it is read.
+type Held = (&'static str, fn(&Trace) -> Option<&str>);
+
+/// The fields that need not travel with a hit.
+const HELD: [Held; 15] = [
+    ("cluster", |trace| Some(&trace.caller.cluster)),
+    ("principal", |trace| Some(&trace.caller.principal.name)),
+    ("principal.kind", |trace| Some(trace.caller.principal.kind)),
+    ("impersonator", |trace| {
+        trace.caller.principal.impersonator.as_deref()
+    }),
+    ("credential.id", |trace| {
+        Some(&trace.caller.credential.as_ref()?.id)
+    }),
+    ("origin.ip", |trace| trace.caller.origin.ip.as_deref()),
+    ("origin.scope", |trace| Some(trace.caller.origin.scope)),
+    ("client", |trace| Some(&trace.caller.origin.client)),
+    ("userAgent", |trace| Some(&trace.caller.origin.user_agent)),
+    ("verb", |trace| Some(&trace.target.verb)),
+    ("objectRef.resource", |trace| {
+        trace.target.resource.as_deref()
+    }),
+    ("objectRef.subresource", |trace| {
+        trace.target.subresource.as_deref()
+    }),
+    ("objectRef.namespace", |trace| {
+        trace.target.namespace.as_deref()
+    }),
+    ("objectRef.name", |trace| trace.target.name.as_deref()),
+    ("requestURI", |trace| Some(&trace.evidence.uri)),
+];
+
+impl Trace {
+    pub(super) fn of(event: &Event<'_>, callers: &mut Callers) -> Self {
+        Self {
+            caller: callers.caller(event),
+            target: TargetFacts::of(event),
+            evidence: Evidence::of(event),
+        }
+    }
+
+    /// Whether a field can be read from a trace.
+    pub(super) fn holds(field: &str) -> bool {
+        HELD.iter().any(|(name, _)| *name == field)
+    }
+
+    /// The value of a field that a trace [`holds`](Self::holds), as people may see it.
+    pub(super) fn shown(&self, field: &str) -> Option<&str> {
+        let (_, read) = HELD.iter().find(|(name, _)| *name == field)?;
+        read(self).filter(|value| !value.is_empty())
+    }
+
+    /// When its request was received, as far as its event says.
+    pub(super) const fn time(&self) -> crate::units::Time {
+        self.evidence.time
+    }
+
+    /// All of it, for people.
+    pub(super) fn facts(&self) -> Facts {
+        Facts {
+            cluster: self.caller.cluster.clone(),
+            principal: self.caller.principal.clone(),
+            credential: self.caller.credential.clone(),
+            origin: self.caller.origin.clone(),
+            target: self.target.clone(),
+            evidence: self.evidence.clone(),
+        }
+    }
+}
+
+impl Callers {
+    fn caller(&mut self, event: &Event<'_>) -> Arc<Caller> {
+        self.bytes.clear();
+        let parts = [
+            event.context().cluster.as_str(),
+            event.credential_kind().unwrap_or_default(),
+        ];
+        let slots = Facts::CALLER.map(|slot| event.slots().raw(slot));
+        for part in parts.into_iter().chain(slots) {
+            self.bytes.extend((part.len() as u32).to_le_bytes());
+            self.bytes.extend(part.as_bytes());
+        }
+        let bytes = self.bytes.as_slice();
+        let hash = xxh3_64(bytes);
+        if let Some((_, caller)) = self.known.find(hash, |(known, _)| **known == *bytes) {
+            return Arc::clone(caller);
+        }
+        let caller = Arc::new(Caller {
+            cluster: event.context().cluster.as_str().into(),
+            principal: PrincipalFacts::of(event),
+            credential: CredentialFacts::of(event),
+            origin: OriginFacts::of(event),
+        });
+        if self.known.len() >= CALLERS_MAX {
+            self.known.clear();
+        }
+        let entry = (Box::from(bytes), Arc::clone(&caller));
+        self.known
+            .insert_unique(hash, entry, |(known, _)| xxh3_64(known));
+        caller
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Context, Field, Slot, Slots};
+
+    fn slots(user: &str) -> Slots<'_> {
+        let mut slots = Slots::default();
+        for (slot, raw) in [
+            (Slot::UserName, user),
+            (
+                Slot::UserExtra,
+                r#"{"authentication.kubernetes.io/credential-id":["JTI=7"]}"#,
+            ),
+            (Slot::SourceIps, r#"["10.0.0.9"]"#),
+            (Slot::UserAgent, r#""curl/8""#),
+            (Slot::Verb, r#""get""#),
+            (Slot::Resource, r#""pods""#),
+            (Slot::Subresource, r#""log""#),
+            (Slot::Namespace, r#""shop""#),
+            (Slot::Name, r#""api""#),
+            (Slot::RequestUri, r#""/api/v1/pods""#),
+            (Slot::ImpersonatedName, r#""alice""#),
+        ] {
+            slots.set(slot, raw);
+        }
+        slots
+    }
+
+    #[test]
+    fn holds_what_the_fields_say() {
+        let context = Context {
+            cluster: "east".to_owned(),
+            ..Context::default()
+        };
+        let event = Event::new(slots(r#""bob""#), "{}", &context);
+        let mut callers = Callers::default();
+        for _ in 0..2 {
+            let trace = Trace::of(&event, &mut callers);
+            for (name, _) in HELD {
+                let field = Field::parse(name).unwrap();
+                assert_eq!(field.name(), name);
+                assert_eq!(
+                    trace.shown(name).map(str::to_owned),
+                    event.first(&field).map(String::from)
+                );
+                assert!(trace.shown(name).is_some(), "{name}");
+            }
+            assert_eq!(trace.facts(), Facts::of(&event));
+        }
+        assert!(!Trace::holds("pod.privileged"));
+    }
+
+    #[test]
+    fn callers_are_shared_and_bounded() {
+        let context = Context::default();
+        let mut callers = Callers::default();
+        let names: Vec<String> = (0..2 * CALLERS_MAX)
+            .map(|n| format!("\"user-{n}\""))
+            .collect();
+        for name in &names {
+            let event = Event::new(slots(name), "{}", &context);
+            let (one, other) = (callers.caller(&event), callers.caller(&event));
+            assert!(Arc::ptr_eq(&one, &other));
+            assert_eq!(
+                one.principal.impersonator.as_deref(),
+                Some(name.trim_matches('"'))
+            );
+        }
+        assert!(callers.known.len() <= CALLERS_MAX);
+    }
+}

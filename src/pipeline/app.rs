@@ -1,0 +1,389 @@
+//! The running pipeline as one object: start it, reload it, stop it.
+//!
+//! Sources hand batches to a dispatcher, workers decode and match them, one thread judges, the
+//! notifier tells. Everything between is bounded, and a full queue is felt by the source.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, mpsc::sync_channel},
+    thread,
+    time::Duration,
+};
+
+use tokio::{
+    runtime::Handle,
+    sync::{mpsc, oneshot},
+    time::{Instant, timeout_at},
+};
+use tokio_util::{
+    sync::CancellationToken,
+    task::{TaskTracker, task_tracker::TaskTrackerToken},
+};
+
+use super::{
+    Judge, LiveAlerts, Settings,
+    bench::Bench,
+    console::ConsoleSender,
+    counts::Counts,
+    dispatch::dispatch,
+    reload::{Reloader, look},
+    worker::work,
+};
+use crate::{
+    notify::{self, Notifier, Undelivered},
+    rule::{Loaded, RuleSet},
+    source::{Batch, Intake, SourceError, SourceMetrics, tail::Tailer, webhook::Webhook},
+    telemetry::{Health, Metrics, catalogue},
+};
+
+/// How many batches a worker holds on either side of its work.
+const WORKER_QUEUE: usize = 2;
+
+/// Why the pipeline could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The rules cannot be loaded; all problems.
+    #[error("{0}")]
+    Rules(String),
+    /// Sources cannot be opened; all of them that cannot.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Sources(Vec<SourceError>),
+    /// A metric is there twice, which a test rules out.
+    #[error("cannot set up metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+    /// The system has no thread for us.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[from] io::Error),
+}
+
+/// How a stop went.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Stopped {
+    /// Whether everything that was taken in was judged in time.
+    pub drained: bool,
+    /// What receivers were not told in time.
+    pub undelivered: Vec<Undelivered>,
+}
+
+/// A running pipeline.
+pub struct App {
+    metrics: Arc<Metrics>,
+    health: Arc<Health>,
+    live: Arc<LiveAlerts>,
+    webhooks: Vec<SocketAddr>,
+    reloader: Arc<Reloader>,
+    stop: CancellationToken,
+    failed: CancellationToken,
+    console_closed: CancellationToken,
+    sources: TaskTracker,
+    shows: TaskTracker,
+    notifier: oneshot::Receiver<Notifier>,
+}
+
+impl App {
+    /// Loads rules, opens sources and starts everything. Needs a tokio runtime of several threads.
+    ///
+    /// # Errors
+    /// [`StartError`], with what to do; nothing runs then.
+    pub async fn start(settings: Settings) -> Result<Self, StartError> {
+        let metrics = Arc::new(Metrics::new()?);
+        let health = Arc::new(Health::default());
+        let rules = Arc::new(settings.rules);
+        let first_look = look(&rules.paths);
+        let set = load_first(&rules)?;
+        let stop = CancellationToken::new();
+        let (intake, batches) = Intake::new(settings.queue_max.0 as usize);
+        show_queue(&intake, settings.queue_max.0, &metrics)?;
+        show_readiness(&health, &metrics)?;
+        let opening = Opening {
+            intake,
+            metrics: SourceMetrics::new(&metrics)?,
+            health: Arc::clone(&health),
+            stop: stop.clone(),
+        };
+        let (tailers, hooks) = opening.open(settings.files, settings.webhooks).await?;
+        let (to_dispatcher, new_rules) = mpsc::channel(1);
+        let reloader = Arc::new(Reloader::new(rules, first_look, to_dispatcher, &metrics)?);
+        let counts = Counts::new(&metrics)?;
+        let notify_metrics = notify::Metrics::new(metrics.registry())?;
+        let (shows, console_closed) = (TaskTracker::new(), CancellationToken::new());
+        let console = match settings.console {
+            None => None,
+            Some(console) => {
+                let unseen = counts.alerts_unseen.clone();
+                let (sender, show) = ConsoleSender::new(console, unseen, console_closed.clone());
+                spawn("console", shows.token(), show)?;
+                Some(sender)
+            }
+        };
+        let live = Arc::new(LiveAlerts::default());
+        let bench = Bench::new(
+            Judge::new(Arc::clone(&set), settings.engine, settings.alerts),
+            Arc::clone(&set),
+            counts,
+            Arc::clone(&live),
+            Notifier::start(settings.receivers, settings.delivery, &notify_metrics),
+            console,
+        );
+        let failed = CancellationToken::new();
+        let joining = Joining {
+            threads: settings.threads.get(),
+            rules: set,
+            trusted_proxies: settings.trusted_proxies,
+            shows: shows.clone(),
+            health: Arc::clone(&health),
+            stop: stop.clone(),
+            failed: failed.clone(),
+        };
+        let notifier = joining.spawn(bench, batches, new_rules)?;
+        let sources = TaskTracker::new();
+        for tailer in tailers {
+            spawn("tail", sources.token(), move || tailer.run())?;
+        }
+        let webhooks = hooks.iter().map(Webhook::address).collect();
+        for hook in hooks {
+            sources.spawn(hook.run());
+        }
+        sources.close();
+        shows.close();
+        let watching = (Arc::clone(&reloader), stop.clone());
+        tokio::spawn(async move {
+            let (reloader, stop) = watching;
+            stop.run_until_cancelled(reloader.watch()).await
+        });
+        Ok(Self {
+            metrics,
+            health,
+            live,
+            webhooks,
+            reloader,
+            stop,
+            failed,
+            console_closed,
+            sources,
+            shows,
+            notifier,
+        })
+    }
+
+    /// The metrics to serve.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// The health to serve.
+    pub fn health(&self) -> &Arc<Health> {
+        &self.health
+    }
+
+    /// The alerts that are open.
+    pub fn live(&self) -> &Arc<LiveAlerts> {
+        &self.live
+    }
+
+    /// Where the webhooks listen, in the order of the settings.
+    pub fn webhooks(&self) -> &[SocketAddr] {
+        &self.webhooks
+    }
+
+    /// Reads the rules again and says how many there are. State of unchanged rules is kept.
+    ///
+    /// # Errors
+    /// All that is wrong; the old rules stay.
+    pub async fn reload(&self) -> Result<usize, String> {
+        self.reloader.reload().await
+    }
+
+    /// Waits until the pipeline has broken down, which only a mistake of ours can cause.
+    pub async fn failed(&self) {
+        self.failed.cancelled().await;
+    }
+
+    /// Waits until nobody reads the console any more.
+    pub async fn console_closed(&self) {
+        self.console_closed.cancelled().await;
+    }
+
+    /// Takes nothing more in, judges what was taken in, tells the receivers, ends. After `within`
+    /// it ends in any case and says what is left.
+    pub async fn stop(self, within: Duration) -> Stopped {
+        let deadline = Instant::now() + within;
+        self.stop.cancel();
+        // Time over shows below: the notifier comes only when everything before it has ended.
+        let _ = timeout_at(deadline, self.sources.wait()).await;
+        let Ok(Ok(notifier)) = timeout_at(deadline, self.notifier).await else {
+            return Stopped {
+                drained: false,
+                undelivered: Vec::new(),
+            };
+        };
+        let left = deadline.saturating_duration_since(Instant::now());
+        let undelivered = notifier.shutdown(left).await;
+        let shown = timeout_at(deadline, self.shows.wait()).await;
+        if shown.is_err() {
+            tracing::warn!("stdout did not take all alerts in time");
+        }
+        Stopped {
+            drained: true,
+            undelivered,
+        }
+    }
+}
+
+fn load_first(rules: &super::RuleFiles) -> Result<Arc<RuleSet>, StartError> {
+    let Loaded { set, warnings } = (rules.read)().map_err(StartError::Rules)?;
+    if !warnings.is_empty() {
+        tracing::warn!("the rules have warnings:\n{warnings}");
+    }
+    Ok(Arc::new(set))
+}
+
+/// What is needed to open sources.
+struct Opening {
+    intake: Intake,
+    metrics: SourceMetrics,
+    health: Arc<Health>,
+    stop: CancellationToken,
+}
+
+impl Opening {
+    /// Opens all sources, or says which cannot be opened.
+    async fn open(
+        self,
+        files: Vec<crate::source::tail::TailSettings>,
+        webhooks: Vec<crate::source::webhook::WebhookSettings>,
+    ) -> Result<(Vec<Tailer>, Vec<Webhook>), StartError> {
+        let (mut tailers, mut hooks, mut errors) = (Vec::new(), Vec::new(), Vec::new());
+        for file in files {
+            let part = self.health.part(&format!("file {}", file.name));
+            let feed = self.intake.feed();
+            match Tailer::new(file, feed, &self.metrics, part, self.stop.clone()) {
+                Ok(tailer) => tailers.push(tailer),
+                Err(error) => errors.push(error),
+            }
+        }
+        for hook in webhooks {
+            let part = self.health.part(&format!("webhook {}", hook.name));
+            let feed = self.intake.feed();
+            match Webhook::bind(hook, feed, &self.metrics, part, self.stop.clone()).await {
+                Ok(hook) => hooks.push(hook),
+                Err(error) => errors.push(error),
+            }
+        }
+        if errors.is_empty() {
+            Ok((tailers, hooks))
+        } else {
+            Err(StartError::Sources(errors))
+        }
+    }
+}
+
+/// What is needed to start the threads between the sources and the receivers.
+struct Joining {
+    threads: usize,
+    rules: Arc<RuleSet>,
+    trusted_proxies: Vec<ipnet::IpNet>,
+    shows: TaskTracker,
+    health: Arc<Health>,
+    stop: CancellationToken,
+    failed: CancellationToken,
+}
+
+impl Joining {
+    fn spawn(
+        self,
+        bench: Bench,
+        batches: mpsc::Receiver<Batch>,
+        new_rules: mpsc::Receiver<Arc<RuleSet>>,
+    ) -> Result<oneshot::Receiver<Notifier>, StartError> {
+        let (mut to_workers, mut from_workers) = (Vec::new(), Vec::new());
+        for _ in 0..self.threads {
+            let (to_worker, inbox) = sync_channel(WORKER_QUEUE);
+            let (outbox, from_worker) = sync_channel(WORKER_QUEUE);
+            let (rules, proxies) = (Arc::clone(&self.rules), self.trusted_proxies.clone());
+            spawn("worker", self.shows.token(), move || {
+                work(&inbox, &outbox, rules, proxies);
+            })?;
+            to_workers.push(to_worker);
+            from_workers.push(from_worker);
+        }
+        let runtime = Handle::current();
+        spawn("dispatch", self.shows.token(), move || {
+            dispatch(batches, new_rules, &to_workers, &runtime);
+        })?;
+        let part = self.health.part("engine");
+        part.ready();
+        let (ended, notifier) = oneshot::channel();
+        let Self {
+            health,
+            stop,
+            failed,
+            shows,
+            ..
+        } = self;
+        let alarm = Alarm {
+            health,
+            stop,
+            failed,
+        };
+        spawn("engine", shows.token(), move || {
+            // Whatever ends this thread, a panic too, is noticed.
+            let _alarm = alarm;
+            // Nobody waits for it any more when the stop took too long.
+            let _ = ended.send(bench.sit(&from_workers));
+        })?;
+        Ok(notifier)
+    }
+}
+
+/// Rings when the engine's thread ends although nobody asked for it.
+struct Alarm {
+    health: Arc<Health>,
+    stop: CancellationToken,
+    failed: CancellationToken,
+}
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if !self.stop.is_cancelled() {
+            tracing::error!("the pipeline has broken down");
+            self.health.fail("the pipeline has broken down");
+            self.failed.cancel();
+        }
+    }
+}
+
+/// Starts a named thread that `token` is held for.
+fn spawn(
+    name: &str,
+    token: TaskTrackerToken,
+    work: impl FnOnce() + Send + 'static,
+) -> io::Result<()> {
+    thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(move || {
+            work();
+            drop(token);
+        })
+        .map(drop)
+}
+
+fn show_queue(intake: &Intake, capacity: u64, metrics: &Metrics) -> prometheus::Result<()> {
+    let queue = ["intake"];
+    let bytes = metrics
+        .gauges(&catalogue::QUEUE_BYTES)?
+        .with_label_values(&queue);
+    let most = metrics.gauges(&catalogue::QUEUE_CAPACITY_BYTES)?;
+    most.with_label_values(&queue).set(capacity as i64);
+    let in_flight = intake.bytes_in_flight();
+    metrics.on_scrape(move || bytes.set(in_flight() as i64));
+    Ok(())
+}
+
+fn show_readiness(health: &Arc<Health>, metrics: &Metrics) -> prometheus::Result<()> {
+    let gauge = metrics.gauge(&catalogue::READY)?;
+    let health = Arc::clone(health);
+    metrics.on_scrape(move || gauge.set(i64::from(health.readiness().0)));
+    Ok(())
+}

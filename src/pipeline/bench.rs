@@ -1,0 +1,154 @@
+//! The one thread that owns all state: takes what the workers saw, in order, lets the judge
+//! decide, and tells everyone who is to be told.
+
+use std::{
+    sync::{Arc, mpsc::Receiver},
+    time::{Duration, Instant},
+};
+
+use super::{
+    Judge, LiveAlerts,
+    console::ConsoleSender,
+    counts::{Counts, Tally},
+    worker::{Observed, Outcome, clock},
+};
+use crate::{
+    alert::Change,
+    decode::Reject,
+    notify::Notifier,
+    rule::RuleSet,
+    units::{Span, Time},
+};
+
+/// From this much silence on, time passes by the clock.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// At most one log line about rejects in this time.
+const REJECTS_TOLD_EVERY: Duration = Duration::from_secs(10);
+
+/// The judge's place.
+pub(super) struct Bench {
+    pub(super) judge: Judge,
+    pub(super) rules: Arc<RuleSet>,
+    pub(super) counts: Counts,
+    pub(super) live: Arc<LiveAlerts>,
+    pub(super) notifier: Notifier,
+    pub(super) console: Option<ConsoleSender>,
+    tally: Tally,
+    changes: Vec<Change>,
+    /// When the last batch was judged, and how far event time was then.
+    last: (Instant, Time),
+    rejects_told: Option<Instant>,
+}
+
+impl Bench {
+    pub(super) fn new(
+        judge: Judge,
+        rules: Arc<RuleSet>,
+        counts: Counts,
+        live: Arc<LiveAlerts>,
+        notifier: Notifier,
+        console: Option<ConsoleSender>,
+    ) -> Self {
+        counts.rules(&rules);
+        Self {
+            judge,
+            rules,
+            counts,
+            live,
+            notifier,
+            console,
+            tally: Tally::default(),
+            changes: Vec::new(),
+            last: (Instant::now(), Time::MIN),
+            rejects_told: None,
+        }
+    }
+
+    /// Takes outcomes in turn until the workers have ended; then tells what is left to tell.
+    pub(super) fn sit(mut self, workers: &[Receiver<Outcome>]) -> Notifier {
+        let mut turns = workers.iter().cycle();
+        while let Some(Ok(outcome)) = turns.next().map(Receiver::recv) {
+            match outcome {
+                Outcome::Observed(observed) => self.judge(observed),
+                Outcome::Rules(rules) => self.take_rules(rules),
+                Outcome::Tick => self.pass_time(),
+            }
+            self.tell();
+        }
+        self.judge.flush(&mut self.changes);
+        self.tell();
+        self.counts.state(&self.judge);
+        self.notifier
+    }
+
+    fn judge(&mut self, observed: Observed) {
+        let now = clock();
+        let Self {
+            judge,
+            counts,
+            tally,
+            changes,
+            ..
+        } = self;
+        for observation in &observed.observations {
+            let detected = &mut |detection: &_| counts.detection(detection);
+            let admission = judge.take(observed.source, observation, Some(now), detected, changes);
+            tally.admitted(admission, observation.stamped);
+        }
+        tally.rejects = observed.rejects;
+        counts.batch(tally, clock());
+        self.last = (Instant::now(), self.judge.engine().watermark());
+        if let Some(reject) = &observed.reject {
+            self.tell_reject(reject);
+        }
+        drop(observed.room);
+    }
+
+    /// Every worker hands the new rules on; the first of them counts.
+    fn take_rules(&mut self, rules: Arc<RuleSet>) {
+        if !Arc::ptr_eq(&rules, &self.rules) {
+            self.judge.replace_rules(Arc::clone(&rules));
+            self.counts.rules(&rules);
+            self.rules = rules;
+        }
+    }
+
+    /// While nothing arrives, event time goes on at the pace of the clock from where it was. It is
+    /// not set to the clock's time: whoever reads an old log wants to see it as it was.
+    fn pass_time(&mut self) {
+        let (since, watermark) = self.last;
+        let idle = since.elapsed();
+        if idle >= IDLE && watermark > Time::MIN {
+            let idle = Span::from_micros(idle.as_micros() as i64);
+            self.judge.advance(watermark.plus(idle), &mut self.changes);
+        }
+        self.counts.state(&self.judge);
+    }
+
+    fn tell(&mut self) {
+        for change in self.changes.drain(..) {
+            self.live.apply(&change);
+            self.notifier.tell(&change);
+            if let Some(console) = &self.console {
+                console.tell(&change);
+            }
+        }
+    }
+
+    fn tell_reject(&mut self, reject: &Reject) {
+        if self
+            .rejects_told
+            .is_some_and(|at| at.elapsed() < REJECTS_TOLD_EVERY)
+        {
+            return;
+        }
+        self.rejects_told = Some(Instant::now());
+        let Reject {
+            reason,
+            offset,
+            head,
+        } = reject;
+        tracing::warn!(%reason, offset, head, "a record is no audit event; see auditwatch_events_rejected_total");
+    }
+}

@@ -1,0 +1,119 @@
+//! Decodes and matches: the work on a batch that needs no state, on as many threads as wished.
+//!
+//! Work goes to the workers in turn and comes back in the same turn, so the order of batches
+//! stays without any sorting.
+
+use std::{
+    sync::{
+        Arc,
+        mpsc::{Receiver, SyncSender},
+    },
+    time::SystemTime,
+};
+
+use ipnet::IpNet;
+
+use super::counts::Rejects;
+use crate::{
+    decode::{Decoded, Reason, Reject, each_event},
+    detect::{Observation, Observer, SourceId},
+    event::{Context, Event},
+    rule::RuleSet,
+    source::{Batch, Room, tail::Position},
+    units::Time,
+};
+
+/// What a worker is given.
+pub(super) enum Work {
+    /// Records to look at.
+    Batch(Batch),
+    /// From now on these rules. Every worker is given them, one after the other.
+    Rules(Arc<RuleSet>),
+    /// Nothing; passes time on to whoever waits behind.
+    Tick,
+}
+
+/// What comes out for it.
+pub(super) enum Outcome {
+    /// What was seen in a batch.
+    Observed(Observed),
+    /// The rules that the worker has taken on.
+    Rules(Arc<RuleSet>),
+    /// Time has passed.
+    Tick,
+}
+
+/// What was seen in one batch.
+pub(super) struct Observed {
+    pub(super) source: SourceId,
+    pub(super) observations: Vec<Observation>,
+    pub(super) rejects: Rejects,
+    /// The first reject, to tell people about.
+    pub(super) reject: Option<Reject>,
+    /// Where its source would go on; the seam for checkpoints.
+    #[expect(dead_code, reason = "positions are committed together with the state")]
+    pub(super) position: Option<Position>,
+    /// The room that the batch takes until its observations were judged.
+    pub(super) room: Room,
+}
+
+/// Works until there is no more to do or nobody to do it for.
+pub(super) fn work(
+    inbox: &Receiver<Work>,
+    outbox: &SyncSender<Outcome>,
+    rules: Arc<RuleSet>,
+    trusted_proxies: Vec<IpNet>,
+) {
+    let mut observer = Observer::new(rules);
+    let mut context = Context {
+        cluster: String::new(),
+        trusted_proxies,
+    };
+    for work in inbox {
+        let outcome = match work {
+            Work::Batch(batch) => {
+                if context.cluster != *batch.cluster {
+                    (*batch.cluster).clone_into(&mut context.cluster);
+                }
+                Outcome::Observed(observe(batch, &mut observer, &context))
+            }
+            Work::Rules(rules) => {
+                observer = Observer::new(Arc::clone(&rules));
+                Outcome::Rules(rules)
+            }
+            Work::Tick => Outcome::Tick,
+        };
+        if outbox.send(outcome).is_err() {
+            return;
+        }
+    }
+}
+
+fn observe(batch: Batch, observer: &mut Observer, context: &Context) -> Observed {
+    let mut observations = Vec::new();
+    let mut rejects = [0; Reason::ALL.len()];
+    let mut first = None;
+    each_event(&batch.block, &mut |decoded| match decoded {
+        Decoded::Event(slots, line) => {
+            observations.push(observer.observe(&Event::new(slots, line, context)));
+        }
+        Decoded::Reject(reject) => {
+            rejects[reject.reason as usize] += 1;
+            first.get_or_insert(reject);
+        }
+    });
+    Observed {
+        source: batch.source,
+        observations,
+        rejects,
+        reject: first,
+        position: batch.position,
+        room: batch.room,
+    }
+}
+
+/// The wall clock.
+pub(super) fn clock() -> Time {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    Time::from_micros(since.unwrap_or_default().as_micros() as i64)
+}

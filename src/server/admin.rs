@@ -1,0 +1,150 @@
+//! The admin endpoint's socket, its routes, and whom it answers.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    extract::Request,
+    http::{HeaderValue, StatusCode, header},
+    middleware::{self, Next},
+    response::{IntoResponse as _, Response},
+    routing::get,
+};
+use hyper_util::service::TowerToHyperService;
+use prometheus::{IntCounter, IntGauge};
+use tokio_util::sync::CancellationToken;
+
+use super::answers;
+use crate::{
+    alert::Alert,
+    rule::Severity,
+    source::{
+        SourceError,
+        webhook::{AcceptLimits, Listening, accept, bind},
+    },
+    telemetry::{Health, Metrics},
+};
+
+/// Scrapers and probes need a handful.
+const CONNECTIONS_MAX: usize = 64;
+/// How long a client may take to send a request.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What the endpoint shows.
+#[derive(Clone)]
+pub struct Shown {
+    /// Served at `/metrics`.
+    pub metrics: Arc<Metrics>,
+    /// Served at `/livez` and `/readyz`.
+    pub health: Arc<Health>,
+    /// Gives the open alerts from a level upwards, at most so many, the most urgent first.
+    pub alerts: Arc<dyn Fn(Severity, usize) -> Vec<Arc<Alert>> + Send + Sync>,
+}
+
+/// The endpoint with its socket open.
+pub struct Admin {
+    listening: Listening,
+    address: SocketAddr,
+}
+
+impl Admin {
+    /// Opens the socket. Port 0 takes a free one.
+    ///
+    /// # Errors
+    /// [`SourceError::Listen`], with what to do.
+    pub async fn bind(listen: &str) -> Result<Self, SourceError> {
+        let listener = bind(listen).await?;
+        let address = listener.local_addr().map_err(|error| SourceError::Listen {
+            listen: listen.to_owned(),
+            problem: error.to_string(),
+        })?;
+        // These are counted for the webhook, where strangers connect; here nobody asks.
+        let count = |name: &str| IntCounter::new(name, name);
+        let unusable = |error: prometheus::Error| SourceError::Listen {
+            listen: listen.to_owned(),
+            problem: error.to_string(),
+        };
+        let listening = Listening {
+            listener,
+            limits: AcceptLimits {
+                connections_max: CONNECTIONS_MAX,
+                head_timeout: HEAD_TIMEOUT,
+            },
+            connections: IntGauge::new("open", "open").map_err(unusable)?,
+            refused_full: count("full").map_err(unusable)?,
+            refused_tls: count("tls").map_err(unusable)?,
+        };
+        Ok(Self { listening, address })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Answers until it is stopped.
+    pub async fn run(self, shown: Shown, stop: CancellationToken) {
+        let router = router(shown, self.address.ip().is_loopback());
+        let service = |_| TowerToHyperService::new(router.clone());
+        accept(self.listening, || None, service, stop).await;
+    }
+}
+
+fn router(shown: Shown, is_local: bool) -> Router {
+    let router = Router::new()
+        .route("/", get(answers::index))
+        .route("/metrics", get(answers::metrics))
+        .route("/livez", get(answers::livez))
+        .route("/readyz", get(answers::readyz))
+        .route("/api/v1/alerts", get(answers::alerts))
+        .fallback(answers::nothing)
+        .with_state(shown)
+        .layer(middleware::map_response(keep_private));
+    if is_local {
+        router.layer(middleware::from_fn(only_for_us))
+    } else {
+        router
+    }
+}
+
+/// What is shown is true for a moment and nobody else's business.
+async fn keep_private(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    response
+}
+
+/// A web page whose name an attacker points to 127.0.0.1 could read everything here through the
+/// browser of whoever visits it; but then the request carries that page's name. Served on this
+/// machine alone, the endpoint answers only to names of this machine.
+async fn only_for_us(request: Request, next: Next) -> Response {
+    let host = request
+        .headers()
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok())
+        .or_else(|| {
+            request
+                .uri()
+                .authority()
+                .map(|authority| authority.as_str())
+        });
+    if host.is_none_or(names_this_machine) {
+        return next.run(request).await;
+    }
+    let told = "this endpoint answers to localhost and addresses only\n";
+    (StatusCode::MISDIRECTED_REQUEST, told).into_response()
+}
+
+/// `localhost` or an address, with or without a port.
+fn names_this_machine(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let bare = name.trim_start_matches('[').trim_end_matches(']');
+    name.eq_ignore_ascii_case("localhost") || bare.parse::<std::net::IpAddr>().is_ok()
+}

@@ -1,0 +1,364 @@
+//! The webhook at work: who may send, what arrives, when it is acknowledged.
+
+use std::{
+    convert::Infallible,
+    future::{Future, poll_fn},
+    net::SocketAddr,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use axum::{
+    body::{Body, Bytes, HttpBody as _},
+    http::{HeaderMap, HeaderValue, Method, Request, Response, header},
+};
+use hyper::{body::Incoming, service::service_fn};
+use prometheus::{IntCounter, IntCounterVec};
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    accept::{AcceptLimits, Listening, accept, bind},
+    answer::Answer,
+    body::BodyReader,
+    credentials::Credentials,
+    settings::WebhookSettings,
+};
+use crate::{
+    source::{Feed, SourceError, SourceMetrics},
+    telemetry::Part,
+};
+
+/// How often the files of certificates and tokens are looked at.
+const RELOAD_EVERY: Duration = Duration::from_secs(10);
+
+/// After a refusal this much of the body is still read, so that the client reads the answer
+/// instead of a broken connection.
+const DRAIN_BYTES_MAX: usize = 4 << 20;
+const DRAIN_TIME: Duration = Duration::from_secs(2);
+
+/// At most one log line about refusals in this time.
+const TELL_EVERY: Duration = Duration::from_secs(10);
+
+/// The longest cluster name in a path.
+const CLUSTER_BYTES_MAX: usize = 63;
+
+/// An audit webhook whose socket is open.
+pub struct Webhook {
+    listening: Listening,
+    address: SocketAddr,
+    receiver: Arc<Receiver>,
+    part: Part,
+    stop: CancellationToken,
+}
+
+struct Receiver {
+    settings: WebhookSettings,
+    credentials: Credentials,
+    feed: Feed,
+    requests: IntCounterVec,
+    received_bytes: IntCounter,
+    /// When a refusal was last told; strangers must not fill the log.
+    told: Mutex<Option<Instant>>,
+}
+
+impl Webhook {
+    /// Reads certificates and tokens, and opens the socket.
+    ///
+    /// # Errors
+    /// [`SourceError`], with what to do.
+    pub async fn bind(
+        settings: WebhookSettings,
+        feed: Feed,
+        metrics: &SourceMetrics,
+        part: Part,
+        stop: CancellationToken,
+    ) -> Result<Self, SourceError> {
+        let credentials = Credentials::load(&settings)?;
+        let listener = bind(&settings.listen).await?;
+        let name = settings.name.as_str();
+        let address = listener.local_addr().map_err(|error| SourceError::Listen {
+            listen: settings.listen.clone(),
+            problem: error.to_string(),
+        })?;
+        for code in Answer::CODES {
+            metrics.requests.with_label_values(&[name, code]).inc_by(0);
+        }
+        // Nothing waits here unread: what the API server has not sent is not ours to know.
+        metrics.lag_seconds.with_label_values(&[name]).set(0);
+        let listening = Listening {
+            listener,
+            limits: AcceptLimits {
+                connections_max: settings.connections_max,
+                head_timeout: settings.head_timeout,
+            },
+            connections: metrics.connections.with_label_values(&[name]),
+            refused_full: metrics
+                .connections_refused
+                .with_label_values(&[name, "full"]),
+            refused_tls: metrics
+                .connections_refused
+                .with_label_values(&[name, "tls"]),
+        };
+        let receiver = Receiver {
+            credentials,
+            feed,
+            requests: metrics.requests.clone(),
+            received_bytes: metrics.received_bytes.with_label_values(&[name]),
+            told: Mutex::new(None),
+            settings,
+        };
+        Ok(Self {
+            listening,
+            address,
+            receiver: Arc::new(receiver),
+            part,
+            stop,
+        })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Takes requests until it is stopped; those that have begun are answered.
+    pub async fn run(self) {
+        let Self {
+            listening,
+            address,
+            receiver,
+            part,
+            stop,
+        } = self;
+        let source = receiver.settings.name.as_str();
+        let scheme = if receiver.settings.tls.is_some() {
+            "https"
+        } else {
+            "http"
+        };
+        tracing::info!(source, %address, scheme, "taking audit events");
+        if receiver.settings.tls.is_none() && receiver.settings.token_file.is_some() {
+            tracing::warn!(
+                source,
+                "the API server sends no token over plain HTTP; every request will be refused"
+            );
+        }
+        part.ready();
+        let watching = watch_credentials(Arc::clone(&receiver));
+        let tls = || receiver.credentials.in_force().tls.clone();
+        let service = |peer: SocketAddr| {
+            let receiver = Arc::clone(&receiver);
+            service_fn(move |request| answer(Arc::clone(&receiver), peer, request))
+        };
+        tokio::select! {
+            () = accept(listening, tls, service, stop) => {}
+            () = watching => {}
+        }
+        part.not_ready("has stopped");
+    }
+}
+
+/// Takes changed certificates and tokens up; wrong ones are refused and the old stay.
+async fn watch_credentials(receiver: Arc<Receiver>) {
+    let source = receiver.settings.name.as_str();
+    let mut before = receiver.credentials.looks();
+    loop {
+        tokio::time::sleep(RELOAD_EVERY).await;
+        let looks = receiver.credentials.looks();
+        if looks == before {
+            continue;
+        }
+        before = looks;
+        match receiver.credentials.reload() {
+            Ok(()) => tracing::info!(source, "certificate and token files were read again"),
+            Err(error) => {
+                tracing::error!(source, %error, "changed credentials are wrong, the old ones stay");
+            }
+        }
+    }
+}
+
+async fn answer(
+    receiver: Arc<Receiver>,
+    peer: SocketAddr,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Infallible> {
+    let source = receiver.settings.name.as_str();
+    let (head, mut body) = request.into_parts();
+    let answer = match receiver.admit(&head.method, head.uri.path(), &head.headers) {
+        Err(refusal) => refusal,
+        Ok(request) => match receiver.take(&request, &mut body).await {
+            Ok(()) => Answer::Taken,
+            Err(refusal) => refusal,
+        },
+    };
+    let code = answer.status();
+    receiver
+        .requests
+        .with_label_values(&[source, code.as_str()])
+        .inc();
+    let is_fine = matches!(answer, Answer::Taken | Answer::WhatThisIs);
+    if !is_fine && receiver.may_tell() {
+        let code = code.as_u16();
+        tracing::warn!(source, %peer, code, ?answer, "refused a request; see auditwatch_webhook_requests_total");
+    }
+    if !matches!(answer, Answer::Taken | Answer::TooSlow | Answer::BrokenOff) {
+        drain(&mut body).await;
+    }
+    Ok(answer.response())
+}
+
+/// What is known of a request before its body is read.
+struct Admitted {
+    cluster: Arc<str>,
+    is_gzip: bool,
+}
+
+impl Receiver {
+    fn admit(&self, method: &Method, path: &str, headers: &HeaderMap) -> Result<Admitted, Answer> {
+        match *method {
+            Method::POST => {}
+            Method::GET | Method::HEAD => return Err(Answer::WhatThisIs),
+            _ => return Err(Answer::WrongMethod),
+        }
+        if !self.is_authorized(headers) {
+            return Err(Answer::Unauthorized);
+        }
+        let cluster = self.cluster(path).ok_or(Answer::NoCluster)?;
+        let is_gzip = match headers
+            .get(header::CONTENT_ENCODING)
+            .map(HeaderValue::as_bytes)
+        {
+            None | Some(b"identity") => false,
+            Some(b"gzip" | b"x-gzip") => true,
+            Some(_) => return Err(Answer::WrongEncoding),
+        };
+        let limit = self.settings.body_max.0;
+        let length = headers.get(header::CONTENT_LENGTH);
+        let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+        if length.is_some_and(|length| length > limit) {
+            return Err(Answer::TooLarge(limit));
+        }
+        Ok(Admitted { cluster, is_gzip })
+    }
+
+    /// Whether a refusal may be told now: not more often than [`TELL_EVERY`].
+    fn may_tell(&self) -> bool {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = told.is_none_or(|at| at.elapsed() >= TELL_EVERY);
+        if is_due {
+            *told = Some(Instant::now());
+        }
+        is_due
+    }
+
+    fn is_authorized(&self, headers: &HeaderMap) -> bool {
+        let in_force = self.credentials.in_force();
+        let Some(tokens) = &in_force.tokens else {
+            return true;
+        };
+        let Some(value) = headers.get(header::AUTHORIZATION) else {
+            return false;
+        };
+        let value = value.as_bytes();
+        let Some((scheme, token)) = value.split_at_checked(b"Bearer ".len()) else {
+            return false;
+        };
+        scheme.eq_ignore_ascii_case(b"Bearer ") && tokens.accepts(token.trim_ascii())
+    }
+
+    /// The cluster of a request; `None` when its path must name one and does not.
+    fn cluster(&self, path: &str) -> Option<Arc<str>> {
+        if !self.settings.cluster_from_path {
+            return Some(Arc::clone(&self.settings.cluster));
+        }
+        let name = path
+            .trim_end_matches('/')
+            .rsplit('/')
+            .next()
+            .unwrap_or_default();
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        let is_name =
+            !name.is_empty() && name.len() <= CLUSTER_BYTES_MAX && name.bytes().all(is_plain);
+        is_name.then(|| Arc::from(name))
+    }
+
+    /// Hands a body on while it arrives. Whatever was handed on before something goes wrong stays
+    /// in the pipeline; the client sends the batch again, and each event counts once.
+    async fn take(&self, request: &Admitted, body: &mut Incoming) -> Result<(), Answer> {
+        let mut reader = BodyReader::new(request.is_gzip, self.settings.body_max.0);
+        let result = self.read(request, body, &mut reader).await;
+        self.received_bytes.inc_by(reader.bytes());
+        result
+    }
+
+    async fn read(
+        &self,
+        request: &Admitted,
+        body: &mut Incoming,
+        reader: &mut BodyReader,
+    ) -> Result<(), Answer> {
+        let deadline = Instant::now() + self.settings.body_timeout;
+        loop {
+            let bytes = match timeout_at(deadline, next_bytes(body)).await {
+                Err(_) => return Err(Answer::TooSlow),
+                Ok(Err(_)) => return Err(Answer::BrokenOff),
+                Ok(Ok(bytes)) => bytes,
+            };
+            let fed = match &bytes {
+                Some(bytes) => reader.feed(bytes),
+                None => reader.finish(),
+            };
+            // Even of a body that turns out to be damaged, what was good is handed on.
+            self.hand_on(request, reader).await?;
+            fed?;
+            if bytes.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn hand_on(&self, request: &Admitted, reader: &mut BodyReader) -> Result<(), Answer> {
+        while let Some(block) = reader.next_block() {
+            let sent = self.feed.send(&request.cluster, block, None);
+            match timeout(self.settings.patience, sent).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) | Err(_) => return Err(Answer::Full),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The next data of a body; `None` at its end.
+async fn next_bytes(body: &mut Incoming) -> Result<Option<Bytes>, hyper::Error> {
+    loop {
+        match poll_fn(|context| Pin::new(&mut *body).poll_frame(context)).await {
+            None => return Ok(None),
+            Some(Err(error)) => return Err(error),
+            Some(Ok(frame)) => {
+                // Trailers say nothing to us.
+                if let Ok(bytes) = frame.into_data() {
+                    return Ok(Some(bytes));
+                }
+            }
+        }
+    }
+}
+
+fn drain(body: &mut Incoming) -> impl Future<Output = ()> + '_ {
+    let reading = async {
+        let mut left = DRAIN_BYTES_MAX;
+        while let Ok(Some(bytes)) = next_bytes(body).await
+            && left > 0
+        {
+            left = left.saturating_sub(bytes.len());
+        }
+    };
+    async {
+        // Time over is as good as the end.
+        let _ = timeout(DRAIN_TIME, reading).await;
+    }
+}

@@ -1,0 +1,194 @@
+//! The catalogue: every metric that auditwatch serves, with its name, kind, labels and meaning.
+//!
+//! Components register by these entries, so a metric outside this file cannot exist.
+//! `docs/metrics.md` is generated from it, and dashboards are checked against it.
+
+use std::fmt::Write as _;
+
+/// What a metric counts, in Prometheus' words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "Prometheus' own three words")]
+pub enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+impl Kind {
+    /// As Prometheus' `# TYPE` line spells it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+        }
+    }
+}
+
+/// One metric of the catalogue.
+#[derive(Clone, Copy, Debug)]
+pub struct Metric {
+    /// Full name with prefix and unit.
+    pub name: &'static str,
+    /// Counter, gauge or histogram.
+    pub kind: Kind,
+    /// Label names, in the order in which values are given.
+    pub labels: &'static [&'static str],
+    /// What it tells, in one or two sentences.
+    pub help: &'static str,
+}
+
+macro_rules! catalogue {
+    ($($ident:ident: $kind:ident $name:literal [$($label:literal),*] $help:literal;)*) => {
+        $(
+            #[doc = $help]
+            pub const $ident: Metric = Metric {
+                name: $name,
+                kind: Kind::$kind,
+                labels: &[$($label),*],
+                help: $help,
+            };
+        )*
+
+        /// Every metric, in the order of the documentation.
+        pub const ALL: &[Metric] = &[$($ident),*];
+    };
+}
+
+catalogue! {
+    BUILD_INFO: Gauge "auditwatch_build_info" ["version"]
+        "Always 1; the version that runs.";
+    READY: Gauge "auditwatch_ready" []
+        "1 when every part is ready, as /readyz says; else 0.";
+    EVENTS_RECEIVED: Counter "auditwatch_events_received_total" []
+        "Audit events and rejects that came out of the sources. At every scrape this is the sum of evaluated, duplicate, rejected, late and dropped.";
+    EVENTS_EVALUATED: Counter "auditwatch_events_evaluated_total" []
+        "Audit events that the rules looked at, in time.";
+    EVENTS_DUPLICATE: Counter "auditwatch_events_duplicate_total" []
+        "Audit events that were seen before: webhook retries and files read again.";
+    EVENTS_REJECTED: Counter "auditwatch_events_rejected_total" ["reason"]
+        "Records that are no audit event, by reason.";
+    EVENTS_LATE: Counter "auditwatch_events_late_total" []
+        "Audit events older than the allowed lateness. Rules on single events saw them; windows may have closed.";
+    EVENTS_DROPPED: Counter "auditwatch_events_dropped_total" ["reason"]
+        "Audit events that were taken in and given up, by reason.";
+    EVENT_DELAY_SECONDS: Histogram "auditwatch_event_delay_seconds" []
+        "From an event's stageTimestamp to the end of its evaluation, by our clock.";
+    SOURCE_RECEIVED_BYTES: Counter "auditwatch_source_received_bytes_total" ["source"]
+        "Bytes read from a source, after decompression.";
+    SOURCE_LAG_SECONDS: Gauge "auditwatch_source_lag_seconds" ["source"]
+        "For how long a source has held bytes that were not read yet; 0 when it was read to its end.";
+    SOURCE_LAG_BYTES: Gauge "auditwatch_source_lag_bytes" ["source"]
+        "Bytes that a source holds and that were not read yet.";
+    SOURCE_FILE_CHANGES: Counter "auditwatch_source_file_changes_total" ["source", "change"]
+        "What happened to tailed files: opened, rotated, truncated, or failed (could not be opened or read).";
+    WEBHOOK_REQUESTS: Counter "auditwatch_webhook_requests_total" ["source", "code"]
+        "Requests to the audit webhook, by HTTP status of the answer. Other than 200 makes the API server send again.";
+    WEBHOOK_CONNECTIONS: Gauge "auditwatch_webhook_connections" ["source"]
+        "Open connections to the audit webhook.";
+    WEBHOOK_CONNECTIONS_REFUSED: Counter "auditwatch_webhook_connections_refused_total" ["source", "reason"]
+        "Connections that the audit webhook closed unserved: over the limit, or no TLS handshake.";
+    QUEUE_BYTES: Gauge "auditwatch_queue_bytes" ["queue"]
+        "Bytes that wait or are being worked on between the sources and the engine.";
+    QUEUE_CAPACITY_BYTES: Gauge "auditwatch_queue_capacity_bytes" ["queue"]
+        "The most bytes that may wait; a full queue makes sources stop reading and webhooks answer 503.";
+    WATERMARK_SECONDS: Gauge "auditwatch_watermark_timestamp_seconds" []
+        "How far event time has come: no event older than this less the allowed lateness counts in windows.";
+    STATE_KEYS: Gauge "auditwatch_state_keys" []
+        "Keys that windows and baselines hold.";
+    STATE_REQUESTS: Gauge "auditwatch_state_requests" []
+        "Requests that are remembered so that each counts once.";
+    STATE_EVICTED: Counter "auditwatch_state_evicted_total" ["table"]
+        "State that had to go before its time because a table was full.";
+    STATE_BYTES: Gauge "auditwatch_state_bytes" []
+        "About how much memory the engine's state takes.";
+    RULES: Gauge "auditwatch_rules" []
+        "Rules that are loaded, correlations included.";
+    DETECTIONS: Counter "auditwatch_detections_total" ["rule", "level"]
+        "Steps of rules being met, by rule and its level.";
+    ALERTS: Gauge "auditwatch_alerts" ["state"]
+        "Alerts by state.";
+    ALERTS_DROPPED: Counter "auditwatch_alerts_dropped_total" ["reason"]
+        "Alerts that could not be kept or shown, by reason.";
+    CONFIG_LAST_RELOAD_SUCCESSFUL: Gauge "auditwatch_config_last_reload_successful" []
+        "1 when the last reload of rules and configuration was taken; 0 when it was refused and the old stay.";
+    CONFIG_LAST_RELOAD_SECONDS: Gauge "auditwatch_config_last_reload_success_timestamp_seconds" []
+        "When rules and configuration were last taken.";
+    NOTIFICATIONS: Counter "auditwatch_notifications_total" ["receiver", "integration"]
+        "Attempts to deliver a notification.";
+    NOTIFICATIONS_FAILED: Counter "auditwatch_notifications_failed_total" ["receiver", "integration", "reason"]
+        "Attempts to deliver a notification that failed.";
+    NOTIFICATIONS_DROPPED: Counter "auditwatch_notifications_dropped_total" ["receiver", "integration", "reason"]
+        "Notifications that were given up.";
+    NOTIFICATIONS_FOLDED: Counter "auditwatch_notifications_folded_total" ["receiver", "integration"]
+        "Updates that gave way to a newer notification about the same alert.";
+    NOTIFICATIONS_WAITING: Gauge "auditwatch_notifications_waiting" ["receiver", "integration"]
+        "Notifications that wait for their receiver.";
+    NOTIFICATIONS_OLDEST_AGE_SECONDS: Gauge "auditwatch_notifications_oldest_age_seconds" ["receiver", "integration"]
+        "How long the oldest notification has been waiting for its receiver.";
+}
+
+/// The text of `docs/metrics.md`.
+pub fn document() -> String {
+    let mut text = String::from(
+        "# Metrics\n\n\
+         Served by the admin endpoint at `/metrics` (`--admin`, 127.0.0.1:9646 unless set). \
+         This page is generated from the catalogue in `src/telemetry/catalogue.rs`; a test keeps \
+         it true. Rule, receiver and source names are the only label values that are not a closed \
+         list; none can be chosen by a caller of the API server.\n\n\
+         | metric | kind | labels | meaning |\n|---|---|---|---|\n",
+    );
+    for metric in ALL {
+        let labels: Vec<String> = metric
+            .labels
+            .iter()
+            .map(|label| format!("`{label}`"))
+            .collect();
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            text,
+            "| `{}` | {} | {} | {} |",
+            metric.name,
+            metric.kind.name(),
+            labels.join(", "),
+            metric.help
+        );
+    }
+    text.push_str(
+        "\nThe usual `process_*` metrics of the Prometheus client library are there too on Linux.\n",
+    );
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `BLESS=1 cargo test catalogue` writes the page anew.
+    #[test]
+    fn page_is_true() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md");
+        if std::env::var_os("BLESS").is_some() {
+            std::fs::write(path, document()).unwrap();
+        }
+        let page = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(
+            page == document(),
+            "docs/metrics.md is old; run BLESS=1 cargo test catalogue"
+        );
+    }
+
+    #[test]
+    fn names_follow_the_contract() {
+        for metric in ALL {
+            assert!(metric.name.starts_with("auditwatch_"), "{}", metric.name);
+            let counts = metric.name.ends_with("_total");
+            assert_eq!(counts, metric.kind == Kind::Counter, "{}", metric.name);
+            assert!(metric.help.ends_with('.'), "{}", metric.name);
+        }
+        let mut names: Vec<_> = ALL.iter().map(|metric| metric.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), ALL.len());
+    }
+}
