@@ -161,6 +161,18 @@ impl Alerts {
         sort(&mut out[from..]);
     }
 
+    /// The open alerts as they are, the oldest first.
+    pub fn firing(&self) -> Vec<Arc<Alert>> {
+        // The sort undoes the order of the map.
+        let mut firing: Vec<_> = self
+            .open
+            .values()
+            .map(|open| Arc::new(open.alert.clone()))
+            .collect();
+        firing.sort_by(|a, b| (a.starts_at, &a.id).cmp(&(b.starts_at, &b.id)));
+        firing
+    }
+
     /// How many alerts are open.
     pub fn open(&self) -> usize {
         self.open.len()

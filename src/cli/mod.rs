@@ -5,6 +5,7 @@
 mod check;
 mod explain;
 mod fields;
+mod replay;
 mod rule_set;
 mod rules;
 mod run;
@@ -28,6 +29,8 @@ struct Arguments {
 enum Command {
     /// Watch audit logs and tell who abuses the API, until it is stopped.
     Run(Box<run::RunArgs>),
+    /// Read archives of audit logs and show who abused the API.
+    Replay(replay::ReplayArgs),
     /// Say all that is wrong with rules and configuration.
     Check(check::CheckArgs),
     /// List the rules, or show one.
@@ -96,6 +99,7 @@ pub fn main() -> ExitCode {
 fn dispatch(command: Command) -> Result<(), Failure> {
     match command {
         Command::Run(args) => run::run(*args),
+        Command::Replay(args) => replay::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Rules(args) => rules::run(&args),
         Command::Test(args) => test::run(&args),

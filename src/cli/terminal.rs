@@ -10,11 +10,14 @@ pub(super) fn colour_on_stdout() -> bool {
     io::stdout().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
-/// The width of the terminal in characters, or 100.
+/// The width to print for: `COLUMNS`, else the terminal's, else 100 characters.
 pub(super) fn width() -> usize {
-    env::var("COLUMNS")
+    let asked = env::var("COLUMNS")
         .ok()
-        .and_then(|columns| columns.parse().ok())
+        .and_then(|columns| columns.parse().ok());
+    let terminal = || terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
+    asked
+        .or_else(terminal)
         .filter(|width| (40..=400).contains(width))
         .unwrap_or(100)
 }

@@ -22,8 +22,13 @@ use tokio_util::{
 };
 
 use super::{
-    Judge, LiveAlerts, Settings, bench::Bench, console::ConsoleSender, counts::Counts,
-    dispatch::dispatch, reload::Reloader, worker::work,
+    Judge, LiveAlerts, Settings,
+    bench::Bench,
+    console::ConsoleSender,
+    counts::Counts,
+    dispatch::dispatch,
+    reload::{Reloader, look},
+    worker::work,
 };
 use crate::{
     notify::{self, Notifier, Undelivered},
@@ -85,6 +90,7 @@ impl App {
         let metrics = Arc::new(Metrics::new()?);
         let health = Arc::new(Health::default());
         let rules = Arc::new(settings.rules);
+        let first_look = look(&rules.paths);
         let set = load_first(&rules)?;
         let stop = CancellationToken::new();
         let (intake, batches) = Intake::new(settings.queue_max.0 as usize);
@@ -98,7 +104,7 @@ impl App {
         };
         let (tailers, hooks) = opening.open(settings.files, settings.webhooks).await?;
         let (to_dispatcher, new_rules) = mpsc::channel(1);
-        let reloader = Arc::new(Reloader::new(rules, to_dispatcher, &metrics)?);
+        let reloader = Arc::new(Reloader::new(rules, first_look, to_dispatcher, &metrics)?);
         let counts = Counts::new(&metrics)?;
         let notify_metrics = notify::Metrics::new(metrics.registry())?;
         let (shows, console_closed) = (TaskTracker::new(), CancellationToken::new());

@@ -1,1 +1,534 @@
-//! x
+//! The whole app in this process: bytes in at a file or socket, alerts out at a receiver.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::{self, Write as _},
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use axum::{Router, routing::post};
+use serde_json::Value;
+use tokio::{net::TcpListener, sync::mpsc};
+
+use super::*;
+use crate::{
+    alert, detect,
+    diagnostic::SourceFile,
+    notify::{self, Integration, Receiver, Webhook},
+    rule::{Layer, RuleSet, Severity},
+    source::{tail::TailSettings, webhook::WebhookSettings},
+    units::Secret,
+};
+
+/// Long enough for a busy machine; a test that fails takes this long, one that passes does not.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+const RULES: &str = "
+title: A secret was read
+name: secret-read
+level: high
+logsource: {product: kubernetes, service: audit}
+detection: {selection: {verb: get, objectRef.resource: secrets}, condition: selection}
+---
+title: Many pods deleted
+name: pod-deleted
+logsource: {product: kubernetes, service: audit}
+detection: {selection: {verb: delete, objectRef.resource: pods}, condition: selection}
+---
+title: Burst of deletions
+name: deletion-burst
+level: medium
+correlation:
+  type: event_count
+  rules: [pod-deleted]
+  group-by: [user.username]
+  timespan: 5m
+  condition: {gte: 3}
+";
+
+/// A receiver that keeps what it is told.
+struct Collector {
+    url: String,
+    told: mpsc::UnboundedReceiver<Value>,
+}
+
+impl Collector {
+    async fn start() -> Self {
+        let (sender, told) = mpsc::unbounded_channel();
+        let take = move |body: String| async move {
+            sender.send(serde_json::from_str(&body).unwrap()).unwrap();
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        tokio::spawn(axum::serve(listener, Router::new().route("/", post(take))).into_future());
+        Self { url, told }
+    }
+
+    fn receiver(&self) -> Receiver {
+        let client = notify::client().unwrap();
+        let webhook = Webhook::new(&client, Secret::new(&self.url)).unwrap();
+        Receiver {
+            name: Arc::from("collector"),
+            min_level: Severity::Informational,
+            integration: Integration::Webhook(webhook),
+        }
+    }
+
+    async fn next(&mut self) -> Value {
+        let told = tokio::time::timeout(PATIENCE, self.told.recv()).await;
+        told.expect("no alert came").expect("the collector ended")
+    }
+}
+
+/// A folder with a log file and a rule file.
+struct Place {
+    folder: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        let place = Self {
+            folder: tempfile::tempdir().unwrap(),
+        };
+        fs::create_dir(place.rules()).unwrap();
+        fs::write(place.rules().join("rules.yml"), RULES).unwrap();
+        place
+    }
+
+    fn log(&self) -> PathBuf {
+        self.folder.path().join("audit.log")
+    }
+
+    fn rules(&self) -> PathBuf {
+        self.folder.path().join("rules")
+    }
+
+    fn append(&self, text: &str) {
+        let mut file = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(self.log())
+            .unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+    }
+
+    fn settings(&self) -> Settings {
+        let rules = self.rules();
+        let read = move || {
+            let path = rules.join("rules.yml");
+            let name = path.display().to_string();
+            let text = fs::read_to_string(&path).map_err(|error| format!("{name}: {error}"))?;
+            let layer = Layer::new([SourceFile::new(name, text)]);
+            RuleSet::load(&[layer]).map_err(|report| report.to_string())
+        };
+        let mut file = TailSettings::new(self.log().to_str().unwrap());
+        file.name = "log".to_owned();
+        file.cluster = Arc::from("testing");
+        file.poll = Duration::from_millis(20);
+        Settings {
+            files: vec![file],
+            webhooks: Vec::new(),
+            trusted_proxies: Vec::new(),
+            rules: RuleFiles {
+                read: Box::new(read),
+                paths: vec![self.rules()],
+            },
+            engine: detect::Settings::default(),
+            alerts: alert::Settings::default(),
+            receivers: Vec::new(),
+            delivery: notify::Settings::default(),
+            console: None,
+            threads: NonZeroUsize::new(2).unwrap(),
+            queue_max: Settings::QUEUE,
+        }
+    }
+}
+
+/// Request number `n` of the test.
+fn line(n: usize, verb: &str, resource: &str) -> String {
+    format!(
+        concat!(
+            r#"{{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Metadata","#,
+            r#""auditID":"{n}","stage":"ResponseComplete","requestURI":"/api/v1/{resource}/{n}","#,
+            r#""verb":"{verb}","user":{{"username":"mallory"}},"sourceIPs":["198.51.100.7"],"#,
+            r#""objectRef":{{"resource":"{resource}","namespace":"shop","name":"x{n}"}},"#,
+            r#""responseStatus":{{"code":200}},"#,
+            r#""requestReceivedTimestamp":"2026-11-23T11:05:{second:02}.000000Z","#,
+            r#""stageTimestamp":"2026-11-23T11:05:{second:02}.100000Z"}}"#,
+            "\n"
+        ),
+        n = n,
+        verb = verb,
+        resource = resource,
+        second = n % 60
+    )
+}
+
+fn metric(app: &App, start: &str) -> f64 {
+    let text = app.metrics().render().unwrap();
+    let line = text.lines().find(|line| line.starts_with(start));
+    let line = line.unwrap_or_else(|| panic!("no {start} in\n{text}"));
+    line.rsplit(' ').next().unwrap().parse().unwrap()
+}
+
+/// The conservation law holds at every scrape.
+fn received(app: &App) -> f64 {
+    let text = app.metrics().render().unwrap();
+    let sum = |start: &str| -> f64 {
+        let lines = text.lines().filter(|line| line.starts_with(start));
+        lines
+            .map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap())
+            .sum()
+    };
+    let parts = ["evaluated", "duplicate", "rejected", "late", "dropped"];
+    let parts: f64 = parts
+        .iter()
+        .map(|part| sum(&format!("auditwatch_events_{part}_total")))
+        .sum();
+    let received = sum("auditwatch_events_received_total");
+    assert!(
+        (received - parts).abs() < 0.5,
+        "{received} is not {parts}\n{text}"
+    );
+    received
+}
+
+async fn until(app: &App, mut condition: impl FnMut(&App) -> bool) {
+    let wait = async {
+        while !condition(app) {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    let held = tokio::time::timeout(PATIENCE, wait).await;
+    assert!(
+        held.is_ok(),
+        "never held:\n{}",
+        app.metrics().render().unwrap()
+    );
+}
+
+async fn stop(app: App) {
+    let stopped = app.stop(PATIENCE).await;
+    assert!(
+        stopped.drained && stopped.undelivered.is_empty(),
+        "{stopped:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_line_in_a_file_becomes_an_alert_at_the_receiver() {
+    let place = Place::new();
+    let mut collector = Collector::start().await;
+    let mut settings = place.settings();
+    settings.receivers.push(collector.receiver());
+    place.append(&line(1, "get", "pods"));
+    let app = App::start(settings).await.unwrap();
+    until(&app, |app| {
+        app.health().readiness().0 && received(app) > 0.5
+    })
+    .await;
+    place.append(&line(2, "get", "secrets"));
+    let told = collector.next().await;
+    assert_eq!(told["status"], "firing");
+    assert_eq!(told["rule"]["name"], "secret-read");
+    assert_eq!(told["cluster"], "testing");
+    assert_eq!(told["principal"]["name"], "mallory");
+    assert_eq!(app.live().list(Severity::Informational, 9).len(), 1);
+    assert!(app.live().list(Severity::Critical, 9).is_empty());
+    for n in 10..13 {
+        place.append(&line(n, "delete", "pods"));
+    }
+    let told = collector.next().await;
+    assert_eq!(told["rule"]["name"], "deletion-burst");
+    assert_eq!(told["count"], 3);
+    stop(app).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_record_is_accounted_for() {
+    let place = Place::new();
+    for n in 0..5_000 {
+        place.append(&line(n, "get", "pods"));
+        if n % 10 == 0 {
+            place.append("this is no event\n\n");
+            place.append(&line(n, "get", "pods"));
+        }
+    }
+    let app = App::start(place.settings()).await.unwrap();
+    until(&app, |app| received(app) > 5_999.5).await;
+    assert_eq!(
+        metric(&app, "auditwatch_events_evaluated_total").round() as u64,
+        5_000
+    );
+    assert_eq!(
+        metric(&app, "auditwatch_events_duplicate_total").round() as u64,
+        500
+    );
+    assert_eq!(
+        metric(
+            &app,
+            "auditwatch_events_rejected_total{reason=\"not_json\"}"
+        )
+        .round() as u64,
+        500
+    );
+    assert_eq!(
+        metric(&app, "auditwatch_event_delay_seconds_count").round() as u64,
+        5_000
+    );
+    until(&app, |app| {
+        metric(app, "auditwatch_queue_bytes{queue=\"intake\"}") < 0.5
+    })
+    .await;
+    let detections = "auditwatch_detections_total{level=\"high\",rule=\"secret-read\"}";
+    assert!(metric(&app, detections) < 0.5, "there from the start");
+    stop(app).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_posted_batch_is_judged_even_when_the_stop_comes_at_once() {
+    let place = Place::new();
+    let mut collector = Collector::start().await;
+    let mut settings = place.settings();
+    settings.files.clear();
+    settings.webhooks.push(WebhookSettings::new("127.0.0.1:0"));
+    settings.receivers.push(collector.receiver());
+    let app = App::start(settings).await.unwrap();
+    let items: Vec<String> = (1..400).map(|n| line(n, "get", "secrets")).collect();
+    let body = format!("{{\"kind\":\"EventList\",\"items\":[{}]}}", items.join(","));
+    let url = format!("http://{}/audit", app.webhooks()[0]);
+    let response = reqwest::Client::new()
+        .post(url)
+        .body(body)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(response.status(), 200);
+    let metrics = Arc::clone(app.metrics());
+    stop(app).await;
+    let text = metrics.render().unwrap();
+    assert!(
+        text.contains("auditwatch_events_evaluated_total 399\n"),
+        "{text}"
+    );
+    let mut last = collector.next().await;
+    while let Ok(told) = collector.told.try_recv() {
+        last = told;
+    }
+    assert_eq!(last["count"], 399, "what was new at the end is told");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn wrong_rules_are_refused_whole_and_right_ones_keep_the_state() {
+    let place = Place::new();
+    let mut collector = Collector::start().await;
+    let mut settings = place.settings();
+    settings.receivers.push(collector.receiver());
+    // The folder is not watched here; only a request reloads.
+    settings.rules.paths.clear();
+    let app = App::start(settings).await.unwrap();
+    assert_eq!(
+        metric(&app, "auditwatch_config_last_reload_successful").round() as u64,
+        1
+    );
+    place.append(&line(1, "delete", "pods"));
+    place.append(&line(2, "delete", "pods"));
+    until(&app, |app| received(app) > 1.5).await;
+    let file = place.rules().join("rules.yml");
+    fs::write(
+        &file,
+        RULES.replace("objectRef.resource: pods", "objectRef.resuorce: pods"),
+    )
+    .unwrap();
+    let error = app.reload().await.unwrap_err();
+    assert!(
+        error.contains("rules.yml") && error.contains("objectRef.resource"),
+        "{error}"
+    );
+    assert_eq!(
+        metric(&app, "auditwatch_config_last_reload_successful").round() as u64,
+        0
+    );
+    assert_eq!(metric(&app, "auditwatch_rules").round() as u64, 3);
+    let more = "---\ntitle: Another\nname: another\nlogsource: {product: kubernetes}\n\
+                detection: {selection: {verb: list}, condition: selection}\n";
+    fs::write(&file, format!("{RULES}{more}")).unwrap();
+    assert_eq!(app.reload().await, Ok(4));
+    until(&app, |app| metric(app, "auditwatch_rules") > 3.5).await;
+    assert_eq!(
+        metric(&app, "auditwatch_config_last_reload_successful").round() as u64,
+        1
+    );
+    place.append(&line(3, "list", "pods"));
+    assert_eq!(collector.next().await["rule"]["name"], "another");
+    place.append(&line(4, "delete", "pods"));
+    let told = collector.next().await;
+    assert_eq!(told["rule"]["name"], "deletion-burst");
+    assert_eq!(told["count"], 3, "the two from before the reload count");
+    stop(app).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_changed_folder_reloads_and_a_vanished_one_changes_nothing() {
+    let place = Place::new();
+    let app = App::start(place.settings()).await.unwrap();
+    let file = place.rules().join("rules.yml");
+    let first = RULES.split("---").next().unwrap();
+    fs::write(&file, first).unwrap();
+    until(&app, |app| metric(app, "auditwatch_rules") < 1.5).await;
+    fs::rename(place.rules(), place.folder.path().join("gone")).unwrap();
+    until(&app, |app| {
+        metric(app, "auditwatch_config_last_reload_successful") < 0.5
+    })
+    .await;
+    place.append(&line(1, "get", "secrets"));
+    until(&app, |app| app.live().len() == 1).await;
+    fs::rename(place.folder.path().join("gone"), place.rules()).unwrap();
+    until(&app, |app| {
+        metric(app, "auditwatch_config_last_reload_successful") > 0.5
+    })
+    .await;
+    stop(app).await;
+}
+
+/// A writer into a text that the test can read.
+#[derive(Clone, Default)]
+struct Shared(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Shared {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_console_shows_what_is_severe_enough() {
+    let place = Place::new();
+    let shown = Shared::default();
+    let mut settings = place.settings();
+    settings.console = Some(Console {
+        out: Box::new(shown.clone()),
+        form: Form::Json,
+        level_min: Severity::High,
+    });
+    for n in 0..3 {
+        place.append(&line(n, "delete", "pods"));
+    }
+    place.append(&line(3, "get", "secrets"));
+    let app = App::start(settings).await.unwrap();
+    until(&app, |app| app.live().len() == 2).await;
+    stop(app).await;
+    let text = String::from_utf8(shown.0.lock().unwrap().clone()).unwrap();
+    assert_eq!(text.lines().count(), 1, "{text}");
+    assert!(text.contains("secret-read"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_closed_console_is_noticed_and_stops_nothing() {
+    struct Closed;
+    impl io::Write for Closed {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let place = Place::new();
+    let mut settings = place.settings();
+    settings.console = Some(Console {
+        out: Box::new(Closed),
+        form: Form::Json,
+        level_min: Severity::Informational,
+    });
+    place.append(&line(1, "get", "secrets"));
+    let app = App::start(settings).await.unwrap();
+    tokio::time::timeout(PATIENCE, app.console_closed())
+        .await
+        .unwrap();
+    place.append(&line(2, "get", "pods"));
+    until(&app, |app| received(app) > 1.5).await;
+    stop(app).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn names_everything_that_cannot_start() {
+    let place = Place::new();
+    let mut settings = place.settings();
+    settings.files[0].path = "/no/such/folder/audit.log".to_owned();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    settings.webhooks.push(WebhookSettings::new(&address));
+    let error = App::start(settings).await.err().unwrap().to_string();
+    assert!(error.contains("/no/such/folder/audit.log"), "{error}");
+    assert!(
+        error.contains(&address) && error.contains("in use"),
+        "{error}"
+    );
+    fs::write(place.rules().join("rules.yml"), "title: no detection\n").unwrap();
+    let error = App::start(place.settings())
+        .await
+        .err()
+        .unwrap()
+        .to_string();
+    assert!(error.contains("rules.yml:1"), "{error}");
+    assert!(Path::new(&place.rules()).is_dir());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_metric_is_in_the_catalogue() {
+    let place = Place::new();
+    let collector = Collector::start().await;
+    let mut settings = place.settings();
+    settings.receivers.push(collector.receiver());
+    settings.webhooks.push(WebhookSettings::new("127.0.0.1:0"));
+    let app = App::start(settings).await.unwrap();
+    until(&app, |app| {
+        app.health().readiness().1.contains("waiting for")
+    })
+    .await;
+    app.metrics().render().unwrap();
+    let mut shown = Vec::new();
+    for family in app.metrics().registry().gather() {
+        let name = family.name().to_owned();
+        if name.starts_with("process_") {
+            continue;
+        }
+        let known = crate::telemetry::catalogue::ALL
+            .iter()
+            .find(|metric| metric.name == name);
+        let known = known.unwrap_or_else(|| panic!("{name} is not in the catalogue"));
+        assert_eq!(family.help(), known.help, "{name}");
+        assert_eq!(
+            format!("{:?}", family.get_field_type()).to_lowercase(),
+            known.kind.name(),
+            "{name}"
+        );
+        let mut labels = known.labels.to_vec();
+        labels.sort_unstable();
+        for metric in family.get_metric() {
+            let found: Vec<&str> = metric
+                .get_label()
+                .iter()
+                .map(prometheus::proto::LabelPair::name)
+                .collect();
+            assert_eq!(found, labels, "{name}");
+        }
+        shown.push(name);
+    }
+    for metric in crate::telemetry::catalogue::ALL {
+        assert!(
+            shown.iter().any(|name| name == metric.name),
+            "{} is not shown",
+            metric.name
+        );
+    }
+    stop(app).await;
+}

@@ -135,7 +135,7 @@ impl HeldFile {
     /// Where the file's unfinished last line begins; its end when the last line is whole.
     pub(super) fn end_of_whole_lines(&self) -> io::Result<u64> {
         let len = self.file.metadata()?.len();
-        let mut buffer = [0; 64 << 10];
+        let mut buffer = vec![0; 64 << 10];
         let mut end = len;
         while end > 0 && len - end < LINE_BACK_MAX {
             let start = end.saturating_sub(buffer.len() as u64);

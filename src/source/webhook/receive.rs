@@ -5,13 +5,13 @@ use std::{
     future::{Future, poll_fn},
     net::SocketAddr,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use axum::{
     body::{Body, Bytes, HttpBody as _},
-    http::{HeaderMap, Method, Request, Response, header},
+    http::{HeaderMap, HeaderValue, Method, Request, Response, header},
 };
 use hyper::{body::Incoming, service::service_fn};
 use prometheus::{IntCounter, IntCounterVec};
@@ -38,6 +38,9 @@ const RELOAD_EVERY: Duration = Duration::from_secs(10);
 const DRAIN_BYTES_MAX: usize = 4 << 20;
 const DRAIN_TIME: Duration = Duration::from_secs(2);
 
+/// At most one log line about refusals in this time.
+const TELL_EVERY: Duration = Duration::from_secs(10);
+
 /// The longest cluster name in a path.
 const CLUSTER_BYTES_MAX: usize = 63;
 
@@ -56,6 +59,8 @@ struct Receiver {
     feed: Feed,
     requests: IntCounterVec,
     received_bytes: IntCounter,
+    /// When a refusal was last told; strangers must not fill the log.
+    told: Mutex<Option<Instant>>,
 }
 
 impl Webhook {
@@ -101,6 +106,7 @@ impl Webhook {
             feed,
             requests: metrics.requests.clone(),
             received_bytes: metrics.received_bytes.with_label_values(&[name]),
+            told: Mutex::new(None),
             settings,
         };
         Ok(Self {
@@ -193,12 +199,10 @@ async fn answer(
         .requests
         .with_label_values(&[source, code.as_str()])
         .inc();
-    match &answer {
-        Answer::Taken | Answer::WhatThisIs => {}
-        Answer::Full => {
-            tracing::warn!(source, %peer, "the pipeline is full, the API server is asked to wait")
-        }
-        answer => tracing::warn!(source, %peer, code = code.as_u16(), ?answer, "refused a request"),
+    let is_fine = matches!(answer, Answer::Taken | Answer::WhatThisIs);
+    if !is_fine && receiver.may_tell() {
+        let code = code.as_u16();
+        tracing::warn!(source, %peer, code, ?answer, "refused a request; see auditwatch_webhook_requests_total");
     }
     if !matches!(answer, Answer::Taken | Answer::TooSlow | Answer::BrokenOff) {
         drain(&mut body).await;
@@ -225,7 +229,7 @@ impl Receiver {
         let cluster = self.cluster(path).ok_or(Answer::NoCluster)?;
         let is_gzip = match headers
             .get(header::CONTENT_ENCODING)
-            .map(|value| value.as_bytes())
+            .map(HeaderValue::as_bytes)
         {
             None | Some(b"identity") => false,
             Some(b"gzip" | b"x-gzip") => true,
@@ -238,6 +242,16 @@ impl Receiver {
             return Err(Answer::TooLarge(limit));
         }
         Ok(Admitted { cluster, is_gzip })
+    }
+
+    /// Whether a refusal may be told now: not more often than [`TELL_EVERY`].
+    fn may_tell(&self) -> bool {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = told.is_none_or(|at| at.elapsed() >= TELL_EVERY);
+        if is_due {
+            *told = Some(Instant::now());
+        }
+        is_due
     }
 
     fn is_authorized(&self, headers: &HeaderMap) -> bool {

@@ -192,7 +192,7 @@ async fn great_bodies_pass_up_to_the_limit_and_bombs_do_not() {
 async fn a_full_pipeline_asks_for_patience_and_recovers() {
     let room = 1024;
     let mut rig = Rig::try_start(room, |settings| {
-        settings.patience = Duration::from_millis(50)
+        settings.patience = Duration::from_millis(50);
     })
     .await
     .unwrap();
