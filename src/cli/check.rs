@@ -1,16 +1,20 @@
-//! `auditwatch check`: says all that is wrong with rules, without running anything.
+//! `auditwatch check`: says all that is wrong with rules and configuration, without running
+//! anything.
 
 use std::{
+    env,
     io::{self, Write as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use clap::Args;
 
 use super::Failure;
 use crate::{
-    config::{read_layer, shipped_layer},
-    rule::RuleSet,
+    config::{
+        ConfigError, Configured, Overrides, RuleFilesError, configure, read_layer, shipped_layer,
+    },
+    rule::{Layer, RuleSet},
 };
 
 /// Arguments of `check`.
@@ -18,20 +22,66 @@ use crate::{
 pub(super) struct CheckArgs {
     /// Folders or files of rules; the shipped rules when none is given.
     rules: Vec<PathBuf>,
+    /// Check this configuration as well, and with it the rules that it names.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Count warnings as errors.
     #[arg(long)]
     strict: bool,
 }
 
-/// Checks rules. Problems go to stdout, since they are the result; exit code 1 when there are
-/// errors.
+/// Checks what is named. Problems go to stdout, since they are the result; exit code 1 when there
+/// are errors.
 pub(super) fn run(args: &CheckArgs) -> Result<(), Failure> {
-    let mut layers = vec![shipped_layer()];
-    for path in &args.rules {
-        layers.push(read_layer(path).map_err(|error| Failure::Wrong(error.to_string()))?);
+    let wrong = |error: RuleFilesError| Failure::Wrong(error.to_string());
+    let Some(path) = &args.config else {
+        let mut layers = vec![shipped_layer()];
+        for path in &args.rules {
+            layers.push(read_layer(path).map_err(wrong)?);
+        }
+        return check_rules(&layers, args.strict);
+    };
+    let Configured { settings, warnings } = configuration(path)?;
+    let mut out = io::stdout().lock();
+    if !warnings.is_empty() {
+        writeln!(out, "{warnings}")?;
     }
+    let sources = settings.files.len() + usize::from(settings.webhook.is_some());
+    let receivers = settings.receivers.len();
+    let path = path.display();
+    writeln!(out, "{path}: {sources} sources, {receivers} receivers")?;
+    let mut layers = settings.rules.layers().map_err(wrong)?;
+    for path in &args.rules {
+        layers.push(read_layer(path).map_err(wrong)?);
+    }
+    let checked = check_rules(&layers, args.strict);
+    if checked.is_ok()
+        && let Err(error) = settings.rules.load()
+    {
+        writeln!(out, "{error}")?;
+        return Err(Failure::Failed(String::new()));
+    }
+    if args.strict && !warnings.is_empty() {
+        return Err(Failure::Failed(String::new()));
+    }
+    checked
+}
+
+/// Reads the configuration as `run` would. That there is no source is fine: flags may name one.
+fn configuration(path: &Path) -> Result<Configured, Failure> {
+    let overrides = Overrides::default().environment(env::vars_os());
+    configure(Some(path), &overrides).or_else(|error| match error {
+        ConfigError::Unreadable(_) => Err(Failure::Wrong(error.to_string())),
+        ConfigError::Wrong(report) => {
+            writeln!(io::stdout().lock(), "{report}")?;
+            Err(Failure::Failed(String::new()))
+        }
+    })
+}
+
+fn check_rules(layers: &[Layer], strict: bool) -> Result<(), Failure> {
     let files: usize = layers.iter().map(|layer| layer.rules.len()).sum();
-    let (report, counted) = match RuleSet::load(&layers) {
+    let (report, counted) = match RuleSet::load(layers) {
         Ok(loaded) => {
             let rules = loaded.set.rules.len();
             let correlations = loaded.set.correlations.len();
@@ -52,7 +102,7 @@ pub(super) fn run(args: &CheckArgs) -> Result<(), Failure> {
         report.errors(),
         report.warnings()
     )?;
-    if report.has_errors() || (args.strict && !report.is_empty()) {
+    if report.has_errors() || (strict && !report.is_empty()) {
         return Err(Failure::Failed(String::new()));
     }
     Ok(())

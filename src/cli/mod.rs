@@ -8,6 +8,7 @@ mod fields;
 mod replay;
 mod rule_set;
 mod rules;
+mod run;
 mod terminal;
 mod test;
 
@@ -28,7 +29,9 @@ struct Arguments {
 enum Command {
     /// Read archives of audit logs and show who abused the API.
     Replay(replay::ReplayArgs),
-    /// Say all that is wrong with rules.
+    /// Watch audit logs and tell who abuses the API, until it is stopped.
+    Run(Box<run::RunArgs>),
+    /// Say all that is wrong with rules and configuration.
     Check(check::CheckArgs),
     /// List the rules, or show one.
     Rules(rules::RulesArgs),
@@ -96,6 +99,7 @@ pub fn main() -> ExitCode {
 fn dispatch(command: Command) -> Result<(), Failure> {
     match command {
         Command::Replay(args) => replay::run(&args),
+        Command::Run(args) => run::run(*args),
         Command::Check(args) => check::run(&args),
         Command::Rules(args) => rules::run(&args),
         Command::Test(args) => test::run(&args),

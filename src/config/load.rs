@@ -35,14 +35,6 @@ pub enum ConfigError {
     /// All problems at once.
     #[error("{0}")]
     Wrong(Report),
-    /// No source is named.
-    #[error(
-        "nothing to watch: name a source\n\
-         \n  auditwatch run --file /var/log/kubernetes/audit.log\n  \
-         auditwatch run --webhook 0.0.0.0:9443 --tls-cert server.crt --tls-key server.key\n\
-         \nor write `sources` into a file and give it with --config FILE"
-    )]
-    NothingToWatch,
 }
 
 /// Reads the configuration. Flags win over variables, and both over the file.
@@ -75,13 +67,10 @@ pub(super) fn read(
     };
     overrides.report(&problems);
     let root = Section::root(documents.first().map(|document| &document.root), &reading);
-    let (settings, names_any) = settings(root);
+    let settings = settings(root);
     let report = problems.into_report();
     if report.has_errors() {
         return Err(ConfigError::Wrong(report));
-    }
-    if !names_any {
-        return Err(ConfigError::NothingToWatch);
     }
     Ok(Configured {
         settings,
@@ -114,8 +103,8 @@ fn documents(
     documents
 }
 
-/// All sections, and whether any source is named.
-fn settings(mut root: Section<'_>) -> (Settings, bool) {
+/// All sections.
+fn settings(mut root: Section<'_>) -> Settings {
     let reading = root.reading;
     let cluster = root.parsed("cluster", sources::cluster);
     let cluster = cluster.map_or_else(|| Arc::from(""), |cluster| cluster.value);
@@ -133,7 +122,7 @@ fn settings(mut root: Section<'_>) -> (Settings, bool) {
     root.finish();
     check_admin(&admin, &sources, reading);
     check_logs(&receivers, &sources, reading);
-    let settings = Settings {
+    Settings {
         files: sources.files,
         webhook: sources.webhook.map(|webhook| webhook.value),
         queue_max: sources.queue_max,
@@ -150,8 +139,7 @@ fn settings(mut root: Section<'_>) -> (Settings, bool) {
         admin: admin.map_or_else(|| Some(ADMIN_DEFAULT.to_owned()), |admin| admin.value),
         logs,
         threads,
-    };
-    (settings, sources.names_any)
+    }
 }
 
 /// `admin.listen`: an address, or `off`.

@@ -41,7 +41,11 @@ impl RuleSettings {
         Ok(loaded)
     }
 
-    fn layers(&self) -> Result<Vec<Layer>, RuleFilesError> {
+    /// The files that they are read from, the lowest layer first.
+    ///
+    /// # Errors
+    /// When a folder or file cannot be read.
+    pub fn layers(&self) -> Result<Vec<Layer>, RuleFilesError> {
         let shipped = self.shipped.then(shipped_layer).map(Ok);
         let own = self.paths.iter().map(|path| read_layer(path));
         shipped.into_iter().chain(own).collect()

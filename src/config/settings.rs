@@ -15,7 +15,7 @@ use crate::{
 /// All settings of a daemon.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
-    /// Followed files, each path once. Not empty unless there is a webhook.
+    /// Followed files, each path once.
     pub files: Vec<TailSettings>,
     /// The audit webhook.
     pub webhook: Option<WebhookSettings>,
@@ -41,6 +41,13 @@ pub struct Settings {
     pub logs: LogSettings,
     /// Threads that decode and match; at least 1.
     pub threads: usize,
+}
+
+impl Settings {
+    /// Whether there is anything to watch.
+    pub fn has_source(&self) -> bool {
+        !self.files.is_empty() || self.webhook.is_some()
+    }
 }
 
 /// Where rules come from. [`RuleSettings::load`] reads them.

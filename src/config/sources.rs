@@ -31,8 +31,6 @@ pub(super) struct Sources {
     pub(super) files: Vec<TailSettings>,
     pub(super) webhook: Option<Setting<WebhookSettings>>,
     pub(super) queue_max: ByteSize,
-    /// Whether the section names a source at all, even a wrong one.
-    pub(super) names_any: bool,
 }
 
 /// What sources without words of their own do.
@@ -62,9 +60,8 @@ pub(super) fn read(mut section: Section<'_>, cluster: &Arc<str>) -> Sources {
     let (least, most) = (ByteSize(1 << 20), ByteSize(64 << 30));
     section.bytes("queue_max", &mut queue_max, least, most);
     let webhook = webhook(section.section("webhook"), &defaults);
-    let (files, named) = files(&mut section, &defaults);
-    let names_any = named > 0 || webhook.names_it;
-    if let Some(webhook) = &webhook.settings
+    let files = files(&mut section, &defaults);
+    if let Some(webhook) = &webhook
         && files.iter().any(|file| file.name == webhook.value.name)
     {
         let message = format!(
@@ -79,14 +76,13 @@ pub(super) fn read(mut section: Section<'_>, cluster: &Arc<str>) -> Sources {
     section.finish();
     Sources {
         files,
-        webhook: webhook.settings,
+        webhook,
         queue_max,
-        names_any,
     }
 }
 
-/// The followed files, and how many entries there were, wrong ones included.
-fn files(section: &mut Section<'_>, defaults: &Defaults<'_>) -> (Vec<TailSettings>, usize) {
+/// The followed files.
+fn files(section: &mut Section<'_>, defaults: &Defaults<'_>) -> Vec<TailSettings> {
     let reading = section.reading;
     let mut found = Files::default();
     let own = section.table.list("files").unwrap_or_default();
@@ -97,12 +93,12 @@ fn files(section: &mut Section<'_>, defaults: &Defaults<'_>) -> (Vec<TailSetting
         for value in &given.values {
             found.entry(&text(value), &given.file, reading, defaults);
         }
-        return (found.settings, given.values.len());
+        return found.settings;
     }
     for node in own {
         found.entry(node, &reading.file, reading, defaults);
     }
-    (found.settings, own.len())
+    found.settings
 }
 
 #[derive(Default)]
@@ -218,12 +214,7 @@ impl Files {
     }
 }
 
-struct Webhook {
-    settings: Option<Setting<WebhookSettings>>,
-    names_it: bool,
-}
-
-fn webhook(mut section: Section<'_>, defaults: &Defaults<'_>) -> Webhook {
+fn webhook(mut section: Section<'_>, defaults: &Defaults<'_>) -> Option<Setting<WebhookSettings>> {
     let reading = section.reading;
     let errors = reading.problems.errors();
     let listen = section.parsed("listen", address::listen);
@@ -252,7 +243,6 @@ fn webhook(mut section: Section<'_>, defaults: &Defaults<'_>) -> Webhook {
     settings.token_file = token_file.as_ref().map(|path| path.value.clone());
     let place = listen.as_ref().map(|listen| listen.place.clone());
     let is_given = section.is_given;
-    let names_it = is_given || listen.is_some() || section.given("listen").is_some();
     let orphan = tls_place
         .clone()
         .or(token_file.as_ref().map(|path| path.place.clone()));
@@ -286,13 +276,10 @@ fn webhook(mut section: Section<'_>, defaults: &Defaults<'_>) -> Webhook {
             reading.add(place.error("unusable-file", error.to_string()));
         }
     }
-    Webhook {
-        settings: place.map(|place| Setting {
-            value: settings,
-            place,
-        }),
-        names_it,
-    }
+    place.map(|place| Setting {
+        value: settings,
+        place,
+    })
 }
 
 fn tls(mut section: Section<'_>) -> (Option<TlsSettings>, Option<Place>) {

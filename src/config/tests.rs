@@ -348,8 +348,6 @@ fn flags_can_be_wrong_too() {
         told.contains("there is no webhook that this is for\n  --> --token-file"),
         "{told}"
     );
-    let told = problems_with("", &flag("threads", "--threads", "2"));
-    assert!(told.starts_with("nothing to watch"), "{told}");
     let url = "https://hooks.example/SECRET";
     let told = problems_with(
         WATCHES,

@@ -27,7 +27,7 @@ use super::{
     console::ConsoleSender,
     counts::Counts,
     dispatch::dispatch,
-    reload::{Reloader, load},
+    reload::{Reloader, look},
     worker::work,
 };
 use crate::{
@@ -90,6 +90,7 @@ impl App {
         let metrics = Arc::new(Metrics::new()?);
         let health = Arc::new(Health::default());
         let rules = Arc::new(settings.rules);
+        let first_look = look(&rules.paths);
         let set = load_first(&rules)?;
         let stop = CancellationToken::new();
         let (intake, batches) = Intake::new(settings.queue_max.0 as usize);
@@ -103,7 +104,7 @@ impl App {
         };
         let (tailers, hooks) = opening.open(settings.files, settings.webhooks).await?;
         let (to_dispatcher, new_rules) = mpsc::channel(1);
-        let reloader = Arc::new(Reloader::new(rules, to_dispatcher, &metrics)?);
+        let reloader = Arc::new(Reloader::new(rules, first_look, to_dispatcher, &metrics)?);
         let counts = Counts::new(&metrics)?;
         let notify_metrics = notify::Metrics::new(metrics.registry())?;
         let (shows, console_closed) = (TaskTracker::new(), CancellationToken::new());
@@ -231,7 +232,7 @@ impl App {
 }
 
 fn load_first(rules: &super::RuleFiles) -> Result<Arc<RuleSet>, StartError> {
-    let Loaded { set, warnings } = load(rules).map_err(StartError::Rules)?;
+    let Loaded { set, warnings } = (rules.read)().map_err(StartError::Rules)?;
     if !warnings.is_empty() {
         tracing::warn!("the rules have warnings:\n{warnings}");
     }

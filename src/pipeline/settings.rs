@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use crate::{
     alert, detect, notify,
     report::Style,
-    rule::{Layer, Severity},
+    rule::{Loaded, Severity},
     source::{tail::TailSettings, webhook::WebhookSettings},
     units::ByteSize,
 };
@@ -43,12 +43,12 @@ impl Settings {
     pub const QUEUE: ByteSize = ByteSize(32 << 20);
 }
 
-/// Reads the rule files.
-pub type ReadRules = Box<dyn Fn() -> Result<Vec<Layer>, String> + Send + Sync>;
+/// Reads, checks and compiles the rules.
+pub type ReadRules = Box<dyn Fn() -> Result<Loaded, String> + Send + Sync>;
 
 /// Where rules come from, at the start and at each reload.
 pub struct RuleFiles {
-    /// Reads all layers; the error says what cannot be read and what to do.
+    /// Gives all rules; the error says all that is wrong with them.
     pub read: ReadRules,
     /// The user's folders and files: a change in them reloads the rules.
     pub paths: Vec<PathBuf>,

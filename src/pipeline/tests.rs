@@ -18,7 +18,7 @@ use crate::{
     alert, detect,
     diagnostic::SourceFile,
     notify::{self, Integration, Receiver, Webhook},
-    rule::{Layer, Severity},
+    rule::{Layer, RuleSet, Severity},
     source::{tail::TailSettings, webhook::WebhookSettings},
     units::Secret,
 };
@@ -71,7 +71,9 @@ impl Collector {
         let client = notify::client().unwrap();
         let webhook = Webhook::new(&client, Secret::new(&self.url)).unwrap();
         Receiver {
+            min_level: crate::rule::Severity::Informational,
             name: Arc::from("collector"),
+            min_level: Severity::Informational,
             integration: Integration::Webhook(webhook),
         }
     }
@@ -120,7 +122,8 @@ impl Place {
             let path = rules.join("rules.yml");
             let name = path.display().to_string();
             let text = fs::read_to_string(&path).map_err(|error| format!("{name}: {error}"))?;
-            Ok(vec![Layer::new([SourceFile::new(name, text)])])
+            let layer = Layer::new([SourceFile::new(name, text)]);
+            RuleSet::load(&[layer]).map_err(|report| report.to_string())
         };
         let mut file = TailSettings::new(self.log().to_str().unwrap());
         file.name = "log".to_owned();

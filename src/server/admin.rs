@@ -45,8 +45,6 @@ pub struct Shown {
 pub struct Admin {
     listening: Listening,
     address: SocketAddr,
-    router: Router,
-    stop: CancellationToken,
 }
 
 impl Admin {
@@ -54,11 +52,7 @@ impl Admin {
     ///
     /// # Errors
     /// [`SourceError::Listen`], with what to do.
-    pub async fn bind(
-        listen: &str,
-        shown: Shown,
-        stop: CancellationToken,
-    ) -> Result<Self, SourceError> {
+    pub async fn bind(listen: &str) -> Result<Self, SourceError> {
         let listener = bind(listen).await?;
         let address = listener.local_addr().map_err(|error| SourceError::Listen {
             listen: listen.to_owned(),
@@ -80,12 +74,7 @@ impl Admin {
             refused_full: count("full").map_err(unusable)?,
             refused_tls: count("tls").map_err(unusable)?,
         };
-        Ok(Self {
-            listening,
-            address,
-            router: router(shown, address.ip().is_loopback()),
-            stop,
-        })
+        Ok(Self { listening, address })
     }
 
     /// Where it listens.
@@ -94,15 +83,10 @@ impl Admin {
     }
 
     /// Answers until it is stopped.
-    pub async fn run(self) {
-        let Self {
-            listening,
-            router,
-            stop,
-            ..
-        } = self;
+    pub async fn run(self, shown: Shown, stop: CancellationToken) {
+        let router = router(shown, self.address.ip().is_loopback());
         let service = |_| TowerToHyperService::new(router.clone());
-        accept(listening, || None, service, stop).await;
+        accept(self.listening, || None, service, stop).await;
     }
 }
 

@@ -32,10 +32,9 @@ impl Rig {
             }),
         };
         let stop = CancellationToken::new();
-        let admin = Admin::bind("127.0.0.1:0", shown.clone(), stop.clone());
-        let admin = admin.await.unwrap();
+        let admin = Admin::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", admin.address());
-        let task = tokio::spawn(admin.run());
+        let task = tokio::spawn(admin.run(shown.clone(), stop.clone()));
         Self {
             url,
             shown,
@@ -160,7 +159,7 @@ async fn answers_no_web_page_whose_name_points_here() {
 async fn a_busy_port_is_told_and_a_stop_ends_it() {
     let rig = Rig::start().await;
     let listen = rig.url.trim_start_matches("http://");
-    let busy = Admin::bind(listen, rig.shown.clone(), CancellationToken::new()).await;
+    let busy = Admin::bind(listen).await;
     let Err(SourceError::Listen { problem, .. }) = busy else {
         panic!("the port is taken");
     };
