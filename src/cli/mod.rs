@@ -98,13 +98,8 @@ pub fn main() -> ExitCode {
 
 fn dispatch(command: Command) -> Result<(), Failure> {
     match command {
-<<<<<<< HEAD
-        Command::Replay(args) => replay::run(&args),
-        Command::Run(args) => run::run(*args),
-=======
         Command::Run(args) => run::run(*args),
         Command::Replay(args) => replay::run(&args),
->>>>>>> config
         Command::Check(args) => check::run(&args),
         Command::Rules(args) => rules::run(&args),
         Command::Test(args) => test::run(&args),
