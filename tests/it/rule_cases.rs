@@ -102,7 +102,10 @@ fn every_rule_that_alerts_says_what_people_need() {
         );
         assert!(extension.summary.is_some(), "{name}: no summary");
         assert!(!extension.respond.is_empty(), "{name}: nothing to do");
-        assert!(!meta.false_positives.is_empty(), "{name}: no falsepositives");
+        assert!(
+            !meta.false_positives.is_empty(),
+            "{name}: no falsepositives"
+        );
         assert!(!meta.references.is_empty(), "{name}: no references");
         assert!(!meta.description.is_empty(), "{name}: no description");
     }

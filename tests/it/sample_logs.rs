@@ -24,12 +24,7 @@ fn expected() -> BTreeMap<String, Vec<Expected>> {
 
 /// The last line of each alert of a file.
 fn came(file: &str) -> Vec<Expected> {
-    let answer = auditwatch([
-        "replay",
-        "--output",
-        "json",
-        &format!("sample-logs/{file}"),
-    ]);
+    let answer = auditwatch(["replay", "--output", "json", &format!("sample-logs/{file}")]);
     assert_eq!((answer.code, answer.stderr.as_str()), (0, ""), "{file}");
     let mut last = BTreeMap::new();
     for alert in answer.objects() {
