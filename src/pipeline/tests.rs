@@ -71,7 +71,6 @@ impl Collector {
         let client = notify::client().unwrap();
         let webhook = Webhook::new(&client, Secret::new(&self.url)).unwrap();
         Receiver {
-            min_level: crate::rule::Severity::Informational,
             name: Arc::from("collector"),
             min_level: Severity::Informational,
             integration: Integration::Webhook(webhook),
