@@ -205,7 +205,7 @@ async fn daemon(settings: Settings, wishes: Wishes, output: Output) -> Result<()
     };
     let app = App::start(pipeline_settings(&settings, &wishes, output)?)
         .await
-        .map_err(not_started)?;
+        .map_err(|error| not_started(&error))?;
     tell_what_runs(&settings, &app, admin.as_ref());
     let admin_stop = CancellationToken::new();
     let served = admin.map(|admin| {
@@ -344,10 +344,10 @@ fn pipeline_settings(
 }
 
 /// A log that cannot be read is input; everything else is what somebody has set.
-fn not_started(error: StartError) -> Failure {
-    let is_input = matches!(&error, StartError::Sources(errors)
+fn not_started(error: &StartError) -> Failure {
+    let is_input = matches!(error, StartError::Sources(errors)
         if errors.iter().all(|error| matches!(error, SourceError::Watch { .. })));
-    let is_system = matches!(&error, StartError::Metrics(_) | StartError::Thread(_));
+    let is_system = matches!(error, StartError::Metrics(_) | StartError::Thread(_));
     let told = error.to_string();
     match (is_input, is_system) {
         (true, _) => Failure::Unreadable(told),

@@ -88,8 +88,9 @@ fn files(section: &mut Section<'_>, defaults: &Defaults<'_>) -> Vec<TailSettings
     let own = section.table.list("files").unwrap_or_default();
     if let Some(given) = section.given("files") {
         // Read for its mistakes only.
-        own.iter()
-            .for_each(|node| Files::default().entry(node, &reading.file, reading, defaults));
+        for node in own {
+            Files::default().entry(node, &reading.file, reading, defaults);
+        }
         for value in &given.values {
             found.entry(&text(value), &given.file, reading, defaults);
         }
@@ -192,12 +193,15 @@ impl Files {
         if settings.name.is_empty() {
             settings.name.clone_from(&settings.path);
         }
-        if let Some(twin) = self
-            .settings
-            .iter()
-            .find(|other| other.path == settings.path)
-        {
-            let message = format!("`{}` is followed already", twin.path);
+        let twin = self.settings.iter().find(|other| {
+            let (ours, theirs) = (Path::new(&settings.path), Path::new(&other.path));
+            may_mean(&settings.path, theirs) || may_mean(&other.path, ours)
+        });
+        if let Some(twin) = twin {
+            let message = match &twin.path {
+                path if *path == settings.path => format!("`{path}` is followed already"),
+                path => format!("`{path}` and `{}` follow the same file", settings.path),
+            };
             let problem = path.place.error("contradiction", message);
             reading.add(problem.help("each file is read once; take one of them out"));
         } else if self
@@ -324,23 +328,29 @@ pub(super) fn trusted_proxies(root: &mut Section<'_>) -> Vec<IpNet> {
         let net = word
             .parse::<IpNet>()
             .or_else(|_| word.parse::<IpAddr>().map(IpNet::from));
-        match net {
-            Ok(net) => nets.push(net),
-            Err(_) => {
-                let message = format!("`{word}` is neither an address nor a network");
-                let problem = text.place.error("wrong-value", message);
-                root.reading
-                    .add(problem.help("write it like 10.0.0.5 or 10.0.0.0/24"));
-            }
+        if let Ok(net) = net {
+            nets.push(net);
+            continue;
         }
+        let message = format!("`{word}` is neither an address nor a network");
+        let problem = text.place.error("wrong-value", message);
+        root.reading
+            .add(problem.help("write it like 10.0.0.5 or 10.0.0.0/24"));
     }
     nets
 }
 
-/// Whether a path may be one that `files` follows.
+/// Whether one of the files may be this one.
 pub(super) fn follows(files: &[TailSettings], path: &Path) -> bool {
-    files.iter().any(|file| {
-        Path::new(&file.path) == path
-            || glob::Pattern::new(&file.path).is_ok_and(|pattern| pattern.matches_path(path))
-    })
+    files.iter().any(|file| may_mean(&file.path, path))
+}
+
+/// Whether a path or pattern may mean this path.
+fn may_mean(pattern: &str, path: &Path) -> bool {
+    let options = glob::MatchOptions {
+        require_literal_separator: true,
+        ..glob::MatchOptions::default()
+    };
+    Path::new(pattern) == path
+        || glob::Pattern::new(pattern).is_ok_and(|pattern| pattern.matches_path_with(path, options))
 }
