@@ -20,6 +20,9 @@ use crate::{
 /// How long the end may take: within the 30 seconds that Kubernetes gives.
 const STOP_WITHIN: Duration = Duration::from_secs(20);
 
+/// Signals within this time are one wish.
+const SAME_WISH: Duration = Duration::from_secs(1);
+
 const NOTHING_TO_WATCH: &str = "\
 nothing to watch: name an audit log, or where the API server sends to
 
@@ -221,7 +224,7 @@ async fn daemon(settings: Settings, wishes: Wishes, output: Output) -> Result<()
         has_broken = wait(&app, &mut signals, &settings) => has_broken,
         () = reloads(&app, &mut hang_up, &settings, &wishes) => true,
     };
-    let ended = stop(app, &mut signals).await;
+    let ended = stop(app).await;
     admin_stop.cancel();
     if let Some(served) = served {
         // Nobody is waited for who still reads metrics of something that has ended.
@@ -271,11 +274,11 @@ async fn reload(app: &App, settings: &Settings, wishes: &Wishes) {
 }
 
 /// Stops the app. Whoever asks a second time is not made to wait.
-async fn stop(app: App, signals: &mut Signals) -> Result<(), Failure> {
+async fn stop(app: App) -> Result<(), Failure> {
     tracing::info!("stopping: judging what was taken in, telling the receivers");
     let stopped = tokio::select! {
         stopped = app.stop(STOP_WITHIN) => stopped,
-        () = signals.end() => {
+        () = asked_again() => {
             let told = "stopped at once; what was taken in may not have been judged or told";
             return Err(Failure::Failed(told.to_owned()));
         }
@@ -292,6 +295,16 @@ async fn stop(app: App, signals: &mut Signals) -> Result<(), Failure> {
     }
     let told = "stopped before everything that was taken in was judged";
     Err(Failure::Failed(told.to_owned()))
+}
+
+/// Waits for another signal. Some who stop a process send the same signal twice, to it and to its
+/// group; that is not impatience.
+async fn asked_again() {
+    tokio::time::sleep(SAME_WISH).await;
+    match Signals::new() {
+        Ok(mut signals) => signals.end().await,
+        Err(_) => std::future::pending().await,
+    }
 }
 
 fn pipeline_settings(
