@@ -388,6 +388,7 @@ fn new_alert(labels: &str, detection: Detection, starts_at: Time) -> Alert {
         summary: detection.summary,
         respond: Vec::new(),
         evidence: Vec::new(),
+        is_thinned: false,
         evicted: false,
     };
     add_commands(&mut alert.respond, detection.respond);
@@ -418,7 +419,7 @@ fn see(alert: &mut Alert, facts: &Arc<Facts>) {
     if let Some(namespace) = &facts.target.namespace {
         alert.namespaces.add(namespace);
     }
-    quote(&mut alert.evidence, facts);
+    quote(&mut alert.evidence, &mut alert.is_thinned, facts);
 }
 
 fn add_commands(commands: &mut Vec<String>, more: Vec<String>) {

@@ -76,8 +76,11 @@ pub struct Alert {
     /// Commands for whoever reads it; the distinct ones of all detections, at most
     /// [`Alert::RESPOND_MAX`].
     pub respond: Vec<String>,
-    /// The first and the last requests in order of time, at most [`QUOTES_MAX`](super::QUOTES_MAX).
+    /// Requests in order of time, at most [`QUOTES_MAX`](super::QUOTES_MAX): all, or the first, the
+    /// last and the first of each kind.
     pub evidence: Vec<Arc<Facts>>,
+    /// There were more than are quoted.
+    pub is_thinned: bool,
     /// It was resolved before it was quiet, to make room for others.
     pub evicted: bool,
 }

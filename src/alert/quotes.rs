@@ -1,22 +1,93 @@
-//! The requests that an alert quotes: its first and its last few.
+//! The requests that an alert quotes: its first and last few, and the first of each kind.
 
 use std::sync::Arc;
 
 use crate::{event::Facts, units::Time};
 
-/// The most requests that an alert quotes: half of them its first, half of them its last.
+/// The most requests that an alert quotes.
 pub const QUOTES_MAX: usize = 32;
 
-/// Adds a request, unless it is there already, and keeps the first and the last
-/// [`QUOTES_MAX`]` / 2` by event time. The outcome does not depend on the order of adding: what
-/// is dropped is always the middle one, which is neither among the first nor among the last.
-pub(super) fn quote(quotes: &mut Vec<Arc<Facts>>, facts: &Arc<Facts>) {
-    if let Err(place) = quotes.binary_search_by(|quoted| order(quoted).cmp(&order(facts))) {
-        quotes.insert(place, Arc::clone(facts));
-        if quotes.len() > QUOTES_MAX {
-            quotes.remove(QUOTES_MAX / 2);
-        }
+/// How many of the first and how many of the last are kept when there are too many.
+const ENDS: usize = QUOTES_MAX / 4;
+
+/// Adds a request, unless it is there already. While there are few, all are kept. Beyond
+/// [`QUOTES_MAX`] the first and the last few by event time stay, and between them the first
+/// request of each kind (from where, by whom, what), because the odd one out among hundreds is
+/// the one to see. The outcome does not depend on the order of adding.
+pub(super) fn quote(quotes: &mut Vec<Arc<Facts>>, is_thinned: &mut bool, facts: &Arc<Facts>) {
+    let Err(place) = quotes.binary_search_by(|quoted| order(quoted).cmp(&order(facts))) else {
+        return;
+    };
+    quotes.insert(place, Arc::clone(facts));
+    if quotes.len() <= QUOTES_MAX && !*is_thinned {
+        return;
     }
+    *is_thinned = true;
+    let last = quotes.len().saturating_sub(ENDS);
+    let mut kinds_left = QUOTES_MAX - 2 * ENDS;
+    let is_kept: Vec<bool> = (0..quotes.len())
+        .map(|at| {
+            let is_end = at < ENDS || at >= last;
+            let is_new = kinds_left > 0
+                && !quotes[..at]
+                    .iter()
+                    .any(|earlier| kind(earlier) == kind(&quotes[at]));
+            kinds_left -= usize::from(is_new && !is_end);
+            is_end || is_new
+        })
+        .collect();
+    let mut kept = is_kept.into_iter();
+    quotes.retain(|_| kept.next().unwrap_or(true));
+}
+
+/// What makes two requests of an alert alike to the reader.
+fn kind(facts: &Facts) -> [Option<&str>; 6] {
+    let Facts {
+        principal,
+        origin,
+        target,
+        ..
+    } = facts;
+    [
+        Some(&principal.name),
+        origin.ip.as_deref(),
+        Some(&origin.client),
+        Some(&target.verb),
+        target.resource.as_deref(),
+        target.subresource.as_deref(),
+    ]
+}
+
+/// The `count` quotes that tell most, in the order of time: the first, the last, then always the
+/// one that adds most that is new: an address or a caller before a verb or an outcome.
+pub fn telling(quotes: &[Arc<Facts>], count: usize) -> Vec<&Arc<Facts>> {
+    let mut chosen: Vec<usize> = vec![0, quotes.len().saturating_sub(1)];
+    chosen.dedup();
+    chosen.truncate(count.min(quotes.len()));
+    while chosen.len() < count.min(quotes.len()) {
+        let gain = |at: usize| -> usize {
+            let adds = |same: &dyn Fn(&Facts, &Facts) -> bool| {
+                !chosen
+                    .iter()
+                    .any(|&other| same(&quotes[other], &quotes[at]))
+            };
+            8 * usize::from(adds(&|a, b| a.origin.ip == b.origin.ip))
+                + 8 * usize::from(adds(&|a, b| a.principal.name == b.principal.name))
+                + 4 * usize::from(adds(&|a, b| a.origin.client == b.origin.client))
+                + 2 * usize::from(adds(&|a, b| a.target.resource == b.target.resource))
+                + 2 * usize::from(adds(&|a, b| a.target.subresource == b.target.subresource))
+                + usize::from(adds(&|a, b| a.target.verb == b.target.verb))
+                + usize::from(adds(&|a, b| a.evidence.code == b.evidence.code))
+        };
+        let left = (0..quotes.len()).filter(|at| !chosen.contains(at));
+        // Of equally telling ones the earliest.
+        let Some(best) = left.max_by_key(|&at| (gain(at), std::cmp::Reverse(at))) else {
+            break;
+        };
+        chosen.push(best);
+    }
+    chosen.sort_unstable();
+    chosen.into_iter().map(|at| &quotes[at]).collect()
 }
 
 /// Time and audit id together name a request; the id alone would not, the caller may choose it.
@@ -70,22 +141,48 @@ mod tests {
     use crate::alert::samples;
 
     proptest! {
-        /// Whatever the order of arrival, and with repeats, the quotes are the ends of the
-        /// sorted distinct requests.
+        /// Whatever the order of arrival, and with repeats, the same requests are quoted: all
+        /// while they are few, the ends when there are many of one kind.
         #[test]
-        fn keeps_the_first_and_the_last(seconds in prop::collection::vec(0i64..60, 0..120)) {
-            let mut quotes = Vec::new();
-            for second in &seconds {
-                quote(&mut quotes, &samples::facts_at(*second));
-            }
-            let mut all = seconds;
+        fn the_order_of_arrival_does_not_show(
+            seconds in prop::collection::vec(0i64..60, 0..120),
+            turn in 0usize..120,
+        ) {
+            let quoted = |seconds: &[i64]| {
+                let (mut quotes, mut is_thinned) = (Vec::new(), false);
+                for second in seconds {
+                    quote(&mut quotes, &mut is_thinned, &samples::facts_at(*second));
+                }
+                quotes
+            };
+            let mut turned = seconds.clone();
+            turned.rotate_left(turn % seconds.len().max(1));
+            let mut all = seconds.clone();
             all.sort_unstable();
             all.dedup();
             if all.len() > QUOTES_MAX {
-                all.drain(QUOTES_MAX / 2..all.len() - QUOTES_MAX / 2);
+                all.drain(ENDS..all.len() - ENDS);
             }
             let expected: Vec<_> = all.into_iter().map(samples::facts_at).collect();
-            prop_assert_eq!(quotes, expected);
+            prop_assert_eq!(&quoted(&seconds), &expected);
+            prop_assert_eq!(&quoted(&turned), &expected);
         }
+    }
+
+    /// One request from elsewhere in the midst of hundreds is quoted and shown.
+    #[test]
+    fn the_odd_one_out_is_seen() {
+        let (mut quotes, mut is_thinned) = (Vec::new(), false);
+        for second in 0..300 {
+            let mut facts = samples::facts_at(second);
+            if second == 150 {
+                Arc::make_mut(&mut facts).origin.ip = Some("203.0.113.99".into());
+            }
+            quote(&mut quotes, &mut is_thinned, &facts);
+        }
+        assert_eq!(quotes.len(), 2 * ENDS + 1);
+        let shown = telling(&quotes, 3);
+        assert_eq!(shown[0].evidence.time, quotes[0].evidence.time);
+        assert_eq!(shown[1].origin.ip.as_deref(), Some("203.0.113.99"));
     }
 }

@@ -27,10 +27,10 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Read archives of audit logs and show who abused the API.
-    Replay(replay::ReplayArgs),
     /// Watch audit logs and tell who abuses the API, until it is stopped.
     Run(Box<run::RunArgs>),
+    /// Read archives of audit logs and show who abused the API.
+    Replay(replay::ReplayArgs),
     /// Say all that is wrong with rules and configuration.
     Check(check::CheckArgs),
     /// List the rules, or show one.
@@ -98,8 +98,8 @@ pub fn main() -> ExitCode {
 
 fn dispatch(command: Command) -> Result<(), Failure> {
     match command {
-        Command::Replay(args) => replay::run(&args),
         Command::Run(args) => run::run(*args),
+        Command::Replay(args) => replay::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Rules(args) => rules::run(&args),
         Command::Test(args) => test::run(&args),

@@ -6,21 +6,15 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{
     Detection, Hit, Settings, Stats, Trace,
     plan::{Condition, Feed, Plan, RulePlan},
+    state::{Baselines, Window},
     told::{self, Told, Values},
     why,
 };
 use crate::{
-    baseline::{Novelty, NoveltySpec, Rate, RateSpec},
     rule::{Correlation, Extras, Kind, Member, Rule, RuleSet},
-    units::{Span, Time},
-    window::{Count, Distinct, Key, Limits, Sequence, Spec, Step, TableStats},
+    units::Time,
+    window::Step,
 };
-
-/// An ordinary request is answered, and so written, within this time of its arrival.
-const REQUEST_TIME: Span = Span::from_secs(60);
-
-/// How many slots of each table are looked at for expired keys from time to time.
-const SWEEP: usize = 64;
 
 /// All rules with their state.
 pub(super) struct Conditions {
@@ -33,20 +27,6 @@ pub(super) struct Conditions {
     tokens: BTreeMap<u64, u32>,
     last_token: u32,
     unkeyed: u64,
-}
-
-/// The baselines of one rule.
-struct Baselines {
-    novelty: Option<Novelty>,
-    rate: Option<Rate>,
-}
-
-/// The window of one correlation.
-enum Window {
-    Count(Count<Arc<Trace>>),
-    Values(Distinct<Arc<Trace>>),
-    Members(Distinct<Arc<Trace>>),
-    Sequence(Sequence<Arc<Trace>>),
 }
 
 /// One rule matched one event, and when that was.
@@ -63,11 +43,6 @@ pub(super) struct Met<'a> {
 
 /// Where a rule or correlation notes that it counts the request at hand; false when it did before.
 pub(super) type Claim<'a> = dyn FnMut(u32) -> bool + 'a;
-
-/// The earliest event time that is still expected when all sources have come to `watermark`.
-pub(super) fn horizon(watermark: Time, lateness: Span) -> Time {
-    watermark.minus(lateness).minus(REQUEST_TIME)
-}
 
 impl Conditions {
     pub(super) fn new(rules: Arc<RuleSet>, settings: Settings) -> Self {
@@ -159,49 +134,22 @@ impl Conditions {
     }
 
     pub(super) fn sweep(&mut self, horizon: Time) {
-        for baselines in &mut self.baselines {
-            if let Some(novelty) = &mut baselines.novelty {
-                novelty.sweep(horizon, SWEEP);
-            }
-            if let Some(rate) = &mut baselines.rate {
-                rate.sweep(horizon, SWEEP);
-            }
-        }
-        for window in &mut self.windows {
-            match window {
-                Window::Count(window) => window.sweep(horizon, SWEEP),
-                Window::Values(window) | Window::Members(window) => window.sweep(horizon, SWEEP),
-                Window::Sequence(window) => window.sweep(horizon, SWEEP),
-            }
-        }
+        self.baselines
+            .iter_mut()
+            .for_each(|baselines| baselines.sweep(horizon));
+        self.windows
+            .iter_mut()
+            .for_each(|window| window.sweep(horizon));
     }
 
     /// Adds what this holds to the engine's numbers.
     pub(super) fn count_into(&self, stats: &mut Stats) {
-        let mut add = |table: TableStats, bytes: usize, values_evicted: u64| {
-            stats.keys += table.keys;
-            stats.occurrences += table.held;
-            stats.keys_evicted += table.evicted;
-            stats.values_evicted += values_evicted;
-            stats.bytes += bytes;
-        };
-        for baselines in &self.baselines {
-            if let Some(novelty) = &baselines.novelty {
-                add(novelty.stats(), novelty.bytes(), novelty.evicted_values());
-            }
-            if let Some(rate) = &baselines.rate {
-                add(rate.stats(), rate.bytes(), 0);
-            }
-        }
-        for window in &self.windows {
-            match window {
-                Window::Count(window) => add(window.stats(), window.bytes(), 0),
-                Window::Values(window) | Window::Members(window) => {
-                    add(window.stats(), window.bytes(), 0);
-                }
-                Window::Sequence(window) => add(window.stats(), window.bytes(), window.thinned()),
-            }
-        }
+        self.baselines
+            .iter()
+            .for_each(|baselines| baselines.count_into(stats));
+        self.windows
+            .iter()
+            .for_each(|window| window.count_into(stats));
         stats.unkeyed += self.unkeyed;
     }
 
@@ -345,74 +293,6 @@ impl Conditions {
     }
 }
 
-impl Baselines {
-    fn new(rule: &Rule, settings: &Settings) -> Self {
-        let limits = limits(settings);
-        let novelty = rule.extension.novelty.as_ref().map(|novelty| {
-            let (learn, forget) = (novelty.learn, novelty.forget);
-            Novelty::new(
-                NoveltySpec {
-                    learn,
-                    forget,
-                    values_max: settings.values_max,
-                },
-                limits,
-            )
-        });
-        let rate = rule.extension.rate.as_ref().map(|rate| {
-            Rate::new(
-                RateSpec {
-                    every: rate.every,
-                    factor: rate.factor,
-                    min: rate.min,
-                },
-                limits,
-            )
-        });
-        Self { novelty, rate }
-    }
-}
-
-impl Window {
-    fn new(correlation: &Correlation, settings: &Settings) -> Self {
-        let limits = limits(settings);
-        let spec = Spec {
-            timespan: correlation.timespan,
-            min: correlation.bounds.min,
-            max: correlation.bounds.max,
-            lateness: Span::from_micros(settings.lateness.micros() + REQUEST_TIME.micros()),
-        };
-        match correlation.kind {
-            Kind::EventCount => Self::Count(Count::new(spec, limits)),
-            Kind::ValueCount => Self::Values(Distinct::new(spec, limits)),
-            Kind::Temporal => Self::Members(Distinct::new(spec, limits)),
-            Kind::TemporalOrdered => {
-                let members = correlation.sources.len().try_into().unwrap_or(u16::MAX);
-                Self::Sequence(Sequence::new(spec, members, limits))
-            }
-        }
-    }
-
-    /// Counts one occurrence that came by the member at `counted.0` with the value `counted.1`.
-    fn insert(
-        &mut self,
-        key: Key,
-        (source, value): (usize, u64),
-        met: Met<'_>,
-        out: &mut Vec<Arc<Trace>>,
-    ) -> Step {
-        let (time, horizon, trace) = (met.time, met.horizon, Arc::clone(met.trace));
-        match self {
-            Self::Count(window) => window.insert(key, time, trace, horizon, out),
-            Self::Values(window) => window.insert(key, (time, value), trace, horizon, out),
-            Self::Members(window) => window.insert(key, (time, source as u64), trace, horizon, out),
-            Self::Sequence(window) => {
-                window.insert(key, (time, source as u16), trace, horizon, out)
-            }
-        }
-    }
-}
-
 /// The fingerprints of the rules and of the correlations.
 fn meanings(rules: &RuleSet) -> (Vec<u64>, Vec<u64>) {
     (
@@ -423,11 +303,4 @@ fn meanings(rules: &RuleSet) -> (Vec<u64>, Vec<u64>) {
             .map(|correlation| correlation.fingerprint)
             .collect(),
     )
-}
-
-const fn limits(settings: &Settings) -> Limits {
-    Limits {
-        keys: settings.keys_max,
-        held: settings.occurrences_max,
-    }
 }

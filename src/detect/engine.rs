@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use super::{
     Detection, Observation, Settings, SourceId, Stats,
-    conditions::{Conditions, Met, horizon},
+    conditions::{Conditions, Met},
     requests::{Requests, Seen, Sighting},
     sources::Sources,
+    state::horizon,
 };
 use crate::{rule::RuleSet, units::Time};
 

@@ -16,6 +16,7 @@ mod plan;
 mod requests;
 mod settings;
 mod sources;
+mod state;
 mod told;
 mod trace;
 mod why;

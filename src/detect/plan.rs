@@ -154,10 +154,14 @@ impl RulePlan {
     }
 
     fn read(&mut self, of: Condition, key: &[Field], values: &[Field], takes_absent: bool) {
-        key.iter().for_each(|field| self.want(field));
+        for field in key {
+            self.want(field);
+        }
         if takes_absent {
             // These are values that people are told.
-            values.iter().for_each(|field| self.want(field));
+            for field in values {
+                self.want(field);
+            }
         }
         self.reads.push(Read {
             of,

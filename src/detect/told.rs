@@ -16,7 +16,7 @@ const EVIDENCE_MAX: usize = 32;
 pub(super) struct Values<'a> {
     trace: &'a Trace,
     fields: &'a [Field],
-    values: &'a [Option<Box<str>>],
+    travelled: &'a [Option<Box<str>>],
 }
 
 /// A condition that was met.
@@ -38,7 +38,7 @@ impl<'a> Values<'a> {
         Self {
             trace,
             fields: &plan.wanted,
-            values: &hit.values,
+            travelled: &hit.values,
         }
     }
 
@@ -48,7 +48,7 @@ impl<'a> Values<'a> {
             return self.trace.shown(field.name()).map(Box::from);
         }
         let place = self.fields.iter().position(|wanted| wanted == field)?;
-        let value = self.values.get(place)?.as_deref()?;
+        let value = self.travelled.get(place)?.as_deref()?;
         Some(shorten(value, Facts::TEXT_MAX))
     }
 

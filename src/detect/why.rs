@@ -18,7 +18,7 @@ pub(super) fn correlation(rule: &Correlation, members: &[&str], step: Step) -> S
     let number = if step.is_exact {
         String::new()
     } else {
-        "more than ".to_owned()
+        "at least ".to_owned()
     };
     let count = step.within;
     match rule.kind {

@@ -212,7 +212,7 @@ fn align(scalar: &Scalar, source: &str, start: usize, end: usize) -> Option<(usi
         if offset >= end {
             break;
         }
-        let rest = &source[at..];
+        let rest = source.get(at..)?;
         let gap = rest.len() - rest.trim_start().len();
         if character.is_whitespace() {
             if offset == start {
@@ -233,10 +233,10 @@ fn align(scalar: &Scalar, source: &str, start: usize, end: usize) -> Option<(usi
         if offset == start {
             from = Some(at);
         }
-        let found = source[at..].chars().next()?;
+        let found = source.get(at..)?.chars().next()?;
         at += match (scalar.style, found) {
             (Style::Double, '\\') => {
-                let escaped = source[at + 1..].chars().next()?;
+                let escaped = source.get(at + 1..)?.chars().next()?;
                 if escaped != character {
                     return None;
                 }

@@ -99,7 +99,7 @@ impl Field {
                 return Ok(Self {
                     name: Arc::from(name),
                     access: FieldAccess::Below(slot, Arc::from(path)),
-                    group: FieldGroup::Free,
+                    group: Access::Slot(slot).group(),
                 });
             }
         }

@@ -10,8 +10,8 @@ pub enum FieldGroup {
     /// A function of verb, resource, subresource, apiGroup, namespace, code, decision, level and
     /// stage.
     What,
-    /// A function of the caller's and the impersonated name, groups, user agent and source
-    /// addresses.
+    /// A function of the caller's and the impersonated name, uid, groups and extra, of user agent
+    /// and source addresses.
     Who,
     /// Of anything else.
     Free,
@@ -58,8 +58,12 @@ impl Access {
                 | Slot::Stage => FieldGroup::What,
                 Slot::UserName
                 | Slot::UserGroups
+                | Slot::UserUid
+                | Slot::UserExtra
                 | Slot::ImpersonatedName
+                | Slot::ImpersonatedUid
                 | Slot::ImpersonatedGroups
+                | Slot::ImpersonatedExtra
                 | Slot::UserAgent
                 | Slot::SourceIps => FieldGroup::Who,
                 _ => FieldGroup::Free,
@@ -75,6 +79,10 @@ impl Access {
                 | Derived::OriginIp
                 | Derived::OriginScope
                 | Derived::OriginClaimed
+                | Derived::CredentialId
+                | Derived::CredentialPod
+                | Derived::CredentialPodUid
+                | Derived::CredentialNode
                 | Derived::Client => FieldGroup::Who,
                 _ => FieldGroup::Free,
             },

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::{BuildError, Failure, Message, Reason, http::Endpoint};
 use crate::{
     alert::{
-        Alert, Change, cut_middle_by, visible,
+        Alert, Change, cut_middle_by, telling, visible,
         words::{self, Phrase, Piece},
     },
     rule::Severity,
@@ -180,9 +180,9 @@ fn fields(alert: &Alert) -> Value {
 }
 
 fn evidence(alert: &Alert) -> String {
-    let quotes = &alert.evidence;
+    let shown = telling(&alert.evidence, EVIDENCE_MAX);
     let mut text = "*Seen*\n```".to_owned();
-    for facts in quotes.iter().take(EVIDENCE_MAX) {
+    for facts in &shown {
         let seen = &facts.evidence;
         let time = seen.time.to_string();
         let time = time.get(11..23).unwrap_or(&time);
@@ -193,9 +193,7 @@ fn evidence(alert: &Alert) -> String {
         let _ = writeln!(text, "{time} {code} {verb} {uri}\n  audit ID {id}");
     }
     text.push_str("```");
-    let left = alert
-        .count
-        .saturating_sub(quotes.len().min(EVIDENCE_MAX) as u64);
+    let left = alert.count.saturating_sub(shown.len() as u64);
     if left > 0 {
         let _ = write!(text, "\n… and {left} more");
     }

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     alert::{
-        Alert, Change, cut_middle_by, visible,
+        Alert, Change, cut_middle_by, telling, visible,
         words::{self, Phrase, Piece},
     },
     event::Facts,
@@ -18,8 +18,6 @@ use crate::{
 
 /// How many requests are shown.
 const EVIDENCE_MAX: usize = 5;
-/// How many of them are the last ones, when there are more.
-const EVIDENCE_LAST: usize = 2;
 
 /// What happened to an alert, ending with an empty line: the whole of a new one, what counts of
 /// one that goes on, a few words on one that is over.
@@ -161,25 +159,12 @@ fn trailer(out: &mut String, alert: &Alert, style: Style) {
 }
 
 fn evidence(out: &mut String, alert: &Alert, style: Style) {
-    let quotes = &alert.evidence;
-    let shown: Vec<&Arc<Facts>> = if quotes.len() > EVIDENCE_MAX {
-        let first = quotes.iter().take(EVIDENCE_MAX - EVIDENCE_LAST);
-        first
-            .chain(&quotes[quotes.len() - EVIDENCE_LAST..])
-            .collect()
-    } else {
-        quotes.iter().collect()
-    };
+    let shown = telling(&alert.evidence, EVIDENCE_MAX);
     let columns = Columns::of(alert, &shown, style);
     let left = alert.count.saturating_sub(shown.len() as u64);
-    let gap = if quotes.len() > EVIDENCE_MAX {
-        EVIDENCE_MAX - EVIDENCE_LAST
-    } else {
-        shown.len()
-    };
     let mut lines: Vec<String> = shown.iter().map(|facts| columns.line(facts)).collect();
     if left > 0 {
-        lines.insert(gap, format!("… and {left} more"));
+        lines.insert(shown.len().saturating_sub(1), format!("… and {left} more"));
     }
     labelled(out, style, "seen", lines.into_iter());
 }

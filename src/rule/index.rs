@@ -1,12 +1,13 @@
 //! Which rules an event matches, found without asking most rules.
 //!
 //! Events repeat themselves: a few thousand combinations of verb, resource, namespace and code
-//! make up nearly all traffic, and as many combinations of caller, client and address. A
-//! [`Matcher`] remembers for each combination of the first kind ("what") the truth of all tests
-//! that depend on nothing else and the rules that these do not rule out, and for each of the
-//! second kind ("who") the truth of tests asked so far. Both memories are bounded and keyed by
-//! the raw bytes themselves, so two combinations are never taken for one another. Any other test
-//! is asked when a rule still needs it, once an event.
+//! make up nearly all traffic, and as many combinations of caller, credential, client and address.
+//! A [`Matcher`] remembers for each combination of the first kind ("what") the truth of all tests
+//! that depend on nothing else and the rules that these do not rule out; for each of the second
+//! kind ("who") the truth of tests asked so far; and for each pair of the two how far each rule
+//! got: ruled out, met, or waiting for a test of something else. Only those are asked for each
+//! event, once an event. All memories are bounded, and keyed by the raw bytes themselves, so that
+//! two combinations are never taken for one another.
 
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ use ipnet::IpNet;
 
 use super::{
     RuleSet,
+    logic::Resume,
     pattern::fold,
     predicate::{Place, Predicate, Source, Test},
 };
@@ -33,17 +35,23 @@ const WHAT: [Slot; 8] = [
 ];
 
 /// The slots that "who" depends on.
-const WHO: [Slot; 6] = [
+const WHO: [Slot; 10] = [
     Slot::UserName,
+    Slot::UserUid,
     Slot::UserGroups,
+    Slot::UserExtra,
     Slot::ImpersonatedName,
+    Slot::ImpersonatedUid,
     Slot::ImpersonatedGroups,
+    Slot::ImpersonatedExtra,
     Slot::UserAgent,
     Slot::SourceIps,
 ];
 
 /// How many combinations of a kind are remembered; when it is full it starts anew.
 const REMEMBERED_MAX: usize = 8_192;
+/// How many pairs of the two kinds are remembered.
+const PAIRS_MAX: usize = 2 * REMEMBERED_MAX;
 /// Longer combinations are not remembered: nobody but an attacker repeats them.
 const KEY_BYTES_MAX: usize = 4_096;
 
@@ -168,34 +176,53 @@ impl Asked {
 #[derive(Debug, Default)]
 struct What {
     truths: Bits,
-    /// The rules that it does not rule out, ascending.
-    candidates: Vec<u32>,
+    /// The rules that it does not rule out, ascending, and how far it takes them.
+    open: Vec<Open>,
+    /// Whether one of them asks anything about "who".
+    asks_who: bool,
 }
 
-/// A bounded memory of combinations.
+/// A rule that a pair of combinations leaves open, and how far it was evaluated.
+type Open = (u32, Resume);
+
+/// A bounded memory of combinations, each with a number that is its own until the memory starts
+/// anew.
 #[derive(Debug)]
 struct Memory<T> {
-    entries: HashMap<Vec<u8>, T>,
-    /// Holds the answer for a combination that is too long to be remembered.
-    unkept: Option<T>,
+    numbers: HashMap<Vec<u8>, u32>,
+    entries: Vec<T>,
 }
 
 impl<T> Memory<T> {
     fn new() -> Self {
         Self {
-            entries: HashMap::new(),
-            unkept: None,
+            numbers: HashMap::new(),
+            entries: Vec::new(),
         }
     }
 
-    fn get(&mut self, key: &[u8], make: impl FnOnce() -> T) -> &mut T {
-        if key.len() > KEY_BYTES_MAX {
-            return self.unkept.insert(make());
+    fn number(&self, key: &[u8]) -> Option<u32> {
+        self.numbers.get(key).copied()
+    }
+
+    /// Whether one more would be too many.
+    fn is_full(&self) -> bool {
+        self.entries.len() >= REMEMBERED_MAX
+    }
+
+    fn clear(&mut self) {
+        self.numbers.clear();
+        self.entries.clear();
+    }
+
+    /// Adds an entry; one whose key is too long is not found again.
+    fn add(&mut self, key: &[u8], entry: T) -> u32 {
+        let number = self.entries.len() as u32;
+        self.entries.push(entry);
+        if key.len() <= KEY_BYTES_MAX {
+            self.numbers.insert(key.to_vec(), number);
         }
-        if self.entries.len() >= REMEMBERED_MAX && !self.entries.contains_key(key) {
-            self.entries.clear();
-        }
-        self.entries.entry_ref(key).or_insert_with(make)
+        number
     }
 }
 
@@ -206,6 +233,8 @@ pub struct Matcher {
     set: Arc<RuleSet>,
     what: Memory<What>,
     who: Memory<Asked>,
+    /// What a pair of the two leaves open.
+    pairs: HashMap<(u32, u32), Vec<Open>>,
     free: Asked,
     /// Whose word `sourceIPs` was read by, for what is remembered about callers.
     proxies: Vec<IpNet>,
@@ -221,6 +250,7 @@ impl Matcher {
             set,
             what: Memory::new(),
             who: Memory::new(),
+            pairs: HashMap::new(),
             free,
             proxies: Vec::new(),
             key: Vec::new(),
@@ -236,52 +266,102 @@ impl Matcher {
     /// The places in [`RuleSet::rules`] of the rules that the event matches, ascending.
     pub fn matches(&mut self, event: &Event<'_>) -> &[usize] {
         self.matched.clear();
+        let what = self.what_number(event);
+        let what_known = &self.what.entries[what as usize];
+        if what_known.open.is_empty() {
+            return &self.matched;
+        }
+        let who = if what_known.asks_who {
+            Some(self.who_number(event))
+        } else {
+            None
+        };
         let Self {
             set,
-            what,
-            who,
+            pairs,
             free,
-            proxies,
-            key,
             matched,
+            ..
         } = self;
-        combination(key, event, &WHAT);
-        key.push(event.outcome() as u8);
-        let what = &*what.get(key, || look_up_what(set, event));
-        if what.candidates.is_empty() {
-            return matched;
-        }
+        // Looking "who" up may have made all memories start anew, but not that of "what".
+        let what_known = &self.what.entries[what as usize];
+        let mut caller = who.map(|who| &mut self.who.entries[who as usize]);
+        let open = match (who, &mut caller) {
+            (Some(who), Some(caller)) => {
+                if pairs.len() >= PAIRS_MAX && !pairs.contains_key(&(what, who)) {
+                    pairs.clear();
+                }
+                pairs
+                    .entry((what, who))
+                    .or_insert_with(|| settle(set, what_known, caller, event))
+            }
+            _ => &what_known.open,
+        };
         free.known.clear();
         free.truths.clear();
-        let mut caller: Option<&mut Asked> = None;
-        let mut who = Some(who);
-        for &rule in &what.candidates {
-            let holds = set.rules[rule as usize].program.truth(|id| {
+        for &(rule, at) in open {
+            let holds = set.rules[rule as usize].program.truth(at, |id| {
                 let Home { group, bit } = set.plan.homes[id as usize];
                 let ask = || set.predicates[id as usize].holds(event);
                 match group {
-                    FieldGroup::What => what.truths.get(bit),
+                    FieldGroup::What => what_known.truths.get(bit),
+                    FieldGroup::Who => caller.as_mut().map_or_else(ask, |c| c.ask(bit, ask)),
                     FieldGroup::Free => free.ask(bit, ask),
-                    FieldGroup::Who => {
-                        if let Some(who) = who.take() {
-                            let trusted = &event.context().trusted_proxies;
-                            if proxies != trusted {
-                                who.entries.clear();
-                                proxies.clone_from(trusted);
-                            }
-                            combination(key, event, &WHO);
-                            caller = Some(who.get(key, || Asked::new(set.plan.who.len())));
-                        }
-                        caller.as_mut().is_some_and(|caller| caller.ask(bit, ask))
-                    }
                 }
             });
             if holds {
                 matched.push(rule as usize);
             }
         }
-        matched
+        &self.matched
     }
+
+    fn what_number(&mut self, event: &Event<'_>) -> u32 {
+        combination(&mut self.key, event, &WHAT);
+        self.key.push(event.outcome() as u8);
+        self.what.number(&self.key).unwrap_or_else(|| {
+            if self.what.is_full() {
+                self.what.clear();
+                self.pairs.clear();
+            }
+            self.what.add(&self.key, look_up_what(&self.set, event))
+        })
+    }
+
+    fn who_number(&mut self, event: &Event<'_>) -> u32 {
+        let trusted = &event.context().trusted_proxies;
+        if self.proxies != *trusted {
+            self.who.clear();
+            self.pairs.clear();
+            self.proxies.clone_from(trusted);
+        }
+        combination(&mut self.key, event, &WHO);
+        self.who.number(&self.key).unwrap_or_else(|| {
+            if self.who.is_full() {
+                self.who.clear();
+                self.pairs.clear();
+            }
+            self.who.add(&self.key, Asked::new(self.set.plan.who.len()))
+        })
+    }
+}
+
+/// Evaluates the candidates as far as "what" and "who" tell.
+fn settle(set: &RuleSet, what: &What, caller: &mut Asked, event: &Event<'_>) -> Vec<Open> {
+    let settled = what.open.iter().map(|&(rule, at)| {
+        let at = set.rules[rule as usize].program.settle(at, |id| {
+            let Home { group, bit } = set.plan.homes[id as usize];
+            match group {
+                FieldGroup::What => Some(what.truths.get(bit)),
+                FieldGroup::Who => {
+                    Some(caller.ask(bit, || set.predicates[id as usize].holds(event)))
+                }
+                FieldGroup::Free => None,
+            }
+        });
+        (rule, at)
+    });
+    settled.filter(|(_, at)| !at.is_rejected()).collect()
 }
 
 /// Writes the raw bytes of slots into `key`. No byte of UTF-8 is 255, so it separates them.
@@ -314,15 +394,27 @@ fn look_up_what(set: &RuleSet, event: &Event<'_>) -> What {
         }
     }
     let mut reached = Vec::new();
-    let candidates = (0..set.rules.len() as u32)
-        .filter(|rule| {
-            set.rules[*rule as usize]
-                .program
-                .possible(&mut reached, |id| {
-                    let Home { group, bit } = plan.homes[id as usize];
-                    (group == FieldGroup::What).then(|| truths.get(bit))
-                })
-        })
-        .collect();
-    What { truths, candidates }
+    let mut open = Vec::new();
+    let mut asks_who = false;
+    for (place, rule) in set.rules.iter().enumerate() {
+        let mut rule_asks_who = false;
+        let possible = rule.program.possible(&mut reached, |id| {
+            let Home { group, bit } = plan.homes[id as usize];
+            rule_asks_who |= group == FieldGroup::Who;
+            (group == FieldGroup::What).then(|| truths.get(bit))
+        });
+        if possible {
+            asks_who |= rule_asks_who;
+            let at = rule.program.settle(rule.program.start(), |id| {
+                let Home { group, bit } = plan.homes[id as usize];
+                (group == FieldGroup::What).then(|| truths.get(bit))
+            });
+            open.push((place as u32, at));
+        }
+    }
+    What {
+        truths,
+        open,
+        asks_who,
+    }
 }

@@ -92,6 +92,17 @@ struct Step {
 const ACCEPT: u32 = u32::MAX;
 const REJECT: u32 = u32::MAX - 1;
 
+/// A place to which a condition was evaluated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Resume(u32);
+
+impl Resume {
+    /// Whether the condition is known not to hold.
+    pub(super) fn is_rejected(self) -> bool {
+        self.0 == REJECT
+    }
+}
+
 /// A condition as flat steps over predicate ids. Evaluation only goes forward and asks nothing
 /// whose answer cannot matter any more; negation costs nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -142,17 +153,27 @@ impl Program {
         }
     }
 
-    /// The condition's truth.
-    pub(super) fn truth(&self, mut ask: impl FnMut(u32) -> bool) -> bool {
-        let mut at = self.start;
+    /// Where evaluation begins.
+    pub(super) fn start(&self) -> Resume {
+        Resume(self.start)
+    }
+
+    /// Goes on while answers are known: to where the first unknown one is asked, or to the end.
+    pub(super) fn settle(&self, at: Resume, mut known: impl FnMut(u32) -> Option<bool>) -> Resume {
+        let mut at = at.0;
         while let Some(step) = self.steps.get(at as usize) {
-            at = if ask(step.predicate) {
-                step.yes
-            } else {
-                step.no
+            at = match known(step.predicate) {
+                Some(true) => step.yes,
+                Some(false) => step.no,
+                None => break,
             };
         }
-        at == ACCEPT
+        Resume(at)
+    }
+
+    /// The condition's truth, from a place to which it was evaluated before.
+    pub(super) fn truth(&self, at: Resume, mut ask: impl FnMut(u32) -> bool) -> bool {
+        self.settle(at, |predicate| Some(ask(predicate))).0 == ACCEPT
     }
 
     /// Whether the condition could still hold when only some answers are known. `reached` is
@@ -210,7 +231,7 @@ mod tests {
             let plain = tree.truth(&mut |p| answers >> p & 1 == 1);
             tree.sort(&|p| 7 * p % 5);
             let program = Program::new(&tree);
-            prop_assert_eq!(program.truth(|p| answers >> p & 1 == 1), plain);
+            prop_assert_eq!(program.truth(program.start(), |p| answers >> p & 1 == 1), plain);
             let mut scratch = Vec::new();
             let possible = |answers: u32, unknown: u32, scratch: &mut Vec<bool>| {
                 program.possible(scratch, |p| (unknown >> p & 1 == 0).then_some(answers >> p & 1 == 1))
@@ -219,7 +240,7 @@ mod tests {
             // Never rules out what some answer to the unknown would make true.
             let could = (0u32..64).any(|other| {
                 let mixed = answers & !unknown | other & unknown;
-                program.truth(|p| mixed >> p & 1 == 1)
+                program.truth(program.start(), |p| mixed >> p & 1 == 1)
             });
             if could {
                 prop_assert!(possible(answers, unknown, &mut scratch));

@@ -396,7 +396,9 @@ fn stands(text: &str, wanted: &str, place: Place) -> bool {
 }
 
 fn compares(text: &str, order: Order, bound: f64) -> bool {
-    let Ok(value) = f64::from_str(text) else {
+    // Rust would read the words `inf` and `nan` as numbers too.
+    let digits = text.bytes().any(|byte| byte.is_ascii_digit());
+    let Some(value) = f64::from_str(text).ok().filter(|_| digits) else {
         return false;
     };
     match order {

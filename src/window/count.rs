@@ -1,6 +1,9 @@
 //! `event_count`: at least so many occurrences of a key within a timespan.
 
-use super::{Key, Limits, Spec, Step, Table, TableStats, ring::Ring};
+use super::{
+    Key, Limits, Spec, Step, Table, TableStats,
+    ring::{Goes, Ring},
+};
 use crate::units::{Span, Time};
 
 /// A key keeps this many occurrences more than decide everything, so that the numbers that people
@@ -158,11 +161,12 @@ fn make_room<P>(ring: &mut Ring<(), P>, spec: &Spec, capacity: usize) {
     let mut went = spec.max.is_none();
     while went {
         went = ring.thin(capacity, |kept, next, rest| {
-            next.is_counted()
+            let goes = next.is_counted()
                 && kept.len() >= n
                 && rest.len() >= n
                 && rest[n - 1].time.since(kept[kept.len() - n].time) <= spec.timespan
-                && (next.time < told_from || rest[0].time.since(kept[kept.len() - 1].time) <= gap)
+                && (next.time < told_from || rest[0].time.since(kept[kept.len() - 1].time) <= gap);
+            goes.then_some(Goes::Weighted)
         });
     }
     ring.drop_oldest(capacity);

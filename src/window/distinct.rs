@@ -3,7 +3,10 @@
 
 use hashbrown::HashTable;
 
-use super::{Key, Limits, Spec, Step, Table, TableStats, ring::Ring};
+use super::{
+    Key, Limits, Spec, Step, Table, TableStats,
+    ring::{Goes, Ring, roomy},
+};
 use crate::units::Time;
 
 /// A key keeps at least this many occurrences, though fewer would decide everything: repeats that
@@ -65,6 +68,9 @@ impl<P> Distinct<P> {
                 None => count_windows(ring, at, spec, tally, out),
                 Some(max) => count_trailing(ring, at, spec, max, tally, out),
             };
+            if ring.len() > roomy(*capacity) {
+                drop_repeat(ring, at, spec);
+            }
             if ring.len() >= *capacity {
                 make_room(ring, spec, *capacity);
             }
@@ -164,6 +170,19 @@ fn count_trailing<P>(
     distinct
 }
 
+/// Lets go of the occurrence before the newest when it only repeats the one before it and is
+/// repeated: the usual case of what [`make_room`] would find later, at much less cost.
+fn drop_repeat<P>(ring: &mut Ring<u64, P>, at: usize, spec: &Spec) {
+    if at + 1 != ring.len() || at < 2 {
+        return;
+    }
+    let [before, middle, newest] = [&ring.0[at - 2], &ring.0[at - 1], &ring.0[at]];
+    let is_repeat = before.tag == newest.tag && middle.tag == newest.tag;
+    if is_repeat && newest.time.since(before.time) <= spec.timespan {
+        ring.0.remove(at - 1);
+    }
+}
+
 /// Makes room without changing any verdict as long as that is possible: first what has counted,
 /// then repeats that have not, in the end the oldest.
 fn make_room<P>(ring: &mut Ring<u64, P>, spec: &Spec, capacity: usize) {
@@ -204,13 +223,17 @@ fn thin<P>(ring: &mut Ring<u64, P>, spec: &Spec, capacity: usize, which: Thinnin
             after.is_some_and(|after| after.since(before) <= spec.timespan)
         };
         let is_repeat = fits(shown.last_time(next.tag), following.same[here]);
-        if which == Thinning::Repeats {
-            return is_repeat;
+        let is_surplus = || {
+            spec.max.is_none()
+                && shown.distinct() >= spec.threshold()
+                && fits(kept[shown_from].time, following.enough[here])
+        };
+        match which {
+            Thinning::Repeats => is_repeat.then_some(Goes::Unmissed),
+            Thinning::Counted if !next.is_counted() => None,
+            Thinning::Counted if is_repeat => Some(Goes::Unmissed),
+            Thinning::Counted => is_surplus().then_some(Goes::Weighted),
         }
-        let is_surplus = spec.max.is_none()
-            && shown.distinct() >= spec.threshold()
-            && fits(kept[shown_from].time, following.enough[here]);
-        next.is_counted() && (is_repeat || is_surplus)
     })
 }
 

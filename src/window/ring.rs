@@ -80,10 +80,19 @@ impl<T, P> Occurrence<T, P> {
     }
 }
 
+/// How an occurrence that is not needed goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Goes {
+    /// The one before stands for it.
+    Weighted,
+    /// Nothing that is told misses it.
+    Unmissed,
+}
+
 pub(super) type Occurrences<T, P> = VecDeque<Occurrence<T, P>>;
 
 /// How many occurrences a ring is brought down to once it is full, so that room is made seldom.
-const fn roomy(capacity: usize) -> usize {
+pub(super) const fn roomy(capacity: usize) -> usize {
     capacity - capacity / 4
 }
 
@@ -157,12 +166,17 @@ impl<T, P> Ring<T, P> {
 
     /// Takes out, oldest first, occurrences that `redundant` names, given those kept so far and
     /// those that follow; no two neighbours, and not more than a quarter of `capacity` needs. So
-    /// what stays is spread evenly and densest at its newest. The weight goes to the one before,
-    /// so that a sum over the newest occurrences is never too great. Returns whether anything went.
+    /// what stays is spread evenly and densest at its newest. Where `redundant` asks for it the
+    /// weight goes to the one before, so that a sum over the newest occurrences is never too
+    /// great. Returns whether anything went.
     pub(super) fn thin(
         &mut self,
         capacity: usize,
-        mut redundant: impl FnMut(&Occurrences<T, P>, &Occurrence<T, P>, &Occurrences<T, P>) -> bool,
+        mut redundant: impl FnMut(
+            &Occurrences<T, P>,
+            &Occurrence<T, P>,
+            &Occurrences<T, P>,
+        ) -> Option<Goes>,
     ) -> bool {
         let mut surplus = self.0.len().saturating_sub(roomy(capacity));
         let mut rest = std::mem::take(&mut self.0);
@@ -171,14 +185,21 @@ impl<T, P> Ring<T, P> {
         while surplus > 0
             && let Some(next) = rest.pop_front()
         {
-            just_went = !just_went && redundant(&kept, &next, &rest);
-            if just_went && let Some(before) = kept.back_mut() {
-                before.weight = before.weight.saturating_add(next.weight);
-                surplus -= 1;
-                went = true;
+            let goes = if just_went {
+                None
             } else {
+                redundant(&kept, &next, &rest)
+            };
+            just_went = goes.is_some();
+            let Some(goes) = goes else {
                 kept.push_back(next);
+                continue;
+            };
+            if let (Goes::Weighted, Some(before)) = (goes, kept.back_mut()) {
+                before.weight = before.weight.saturating_add(next.weight);
             }
+            surplus -= 1;
+            went = true;
         }
         kept.append(&mut rest);
         self.0 = kept;

@@ -13,7 +13,7 @@ const PER_MEMBER: usize = 64;
 /// in order), the last no later than a timespan after the first.
 ///
 /// An occurrence counts when it is part of any chain. Arrival may be in any order. When a key has
-/// more than [`PER_MEMBER`] occurrences of one member, those between two others of the same member
+/// more than 64 occurrences of one member, those between two others of the same member
 /// go first, because a chain seldom needs them, then its oldest; other members are not touched, so
 /// a flood of first steps does not wash away the second.
 pub struct Sequence<P> {

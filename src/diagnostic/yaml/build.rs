@@ -218,8 +218,11 @@ impl<'p> Builder<'p> {
 
     fn alias(&mut self, anchor: usize, spot: Spot) -> bool {
         let Some(node) = self.anchors.get(&anchor) else {
-            self.problems
-                .add(self.error("yaml-alias", spot, "an alias inside its own anchor"));
+            let message = "this alias stands for nothing that ends before it in this document";
+            self.problems.add(
+                self.error("yaml-alias", spot, message)
+                    .help("write the value out, or anchor it further up in the same document"),
+            );
             return false;
         };
         let (size, depth) = (node.size(), node.depth());

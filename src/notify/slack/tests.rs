@@ -82,8 +82,8 @@ Why: 9 requests refused within 1m (threshold 3)
   audit ID 00000000-0000-4000-8000-000000000002
 11:05:03.000 403 get /api/v1/namespaces/payments/secrets/key-3
   audit ID 00000000-0000-4000-8000-000000000003
-11:05:04.000 403 get /api/v1/namespaces/payments/secrets/key-4
-  audit ID 00000000-0000-4000-8000-000000000004
+11:05:08.000 403 get /api/v1/namespaces/payments/secrets/key-8
+  audit ID 00000000-0000-4000-8000-000000000008
 ```
 … and 4 more
 *Do*

@@ -34,8 +34,8 @@ HIGH      Many requests refused to one principal
   seen    11:05:00.000  403  /api/v1/namespaces/payments/secrets/key-0  00000000-0000
           11:05:01.000  403  /api/v1/namespaces/payments/secrets/key-1  00000000-0000
           11:05:02.000  403  /api/v1/namespaces/payments/secrets/key-2  00000000-0000
+          11:05:03.000  403  /api/v1/namespaces/payments/secrets/key-3  00000000-0000
           … and 5 more
-          11:05:08.000  403  /api/v1/namespaces/payments/secrets/key-8  00000000-0000
           11:05:09.000  403  /api/v1/namespaces/payments/secrets/key-9  00000000-0000
   do      kubectl auth can-i --list --as='system:serviceaccount:shop:web'
   read    https://attack.mitre.org/techniques/T1613/
@@ -87,8 +87,8 @@ HIGH      Many requests refused to one principal
   seen    11:05:00  403  user-0@acme.example   198.51.100.7  /api/v…key-0  00000000-0000
           11:05:01  403  user-1@acme.example   198.51.100.8  /api/v…key-1  00000000-0000
           11:05:02  403  user-2@acme.example   198.51.100.9  /api/v…key-2  00000000-0000
+          11:05:03  403  user-3@acme.example   198.51.100.7  /api/v…key-3  00000000-0000
           … and 7 more
-          11:05:10  403  user-10@acme.example  198.51.100.8  /api/v…ey-10  00000000-0000
           11:05:11  403  user-11@acme.example  198.51.100.9  /api/v…ey-11  00000000-0000
   do      kubectl auth can-i --list --as=''
   read    https://attack.mitre.org/techniques/T1613/

@@ -8,7 +8,7 @@ use super::*;
 const REAL: &str = include_str!("real.jsonl");
 
 /// Items that real events meet or miss, over all kinds of fields.
-const ITEMS: [&str; 24] = [
+const ITEMS: [&str; 27] = [
     "verb: [get, list]",
     "verb: create",
     "verb|startswith: 'w'",
@@ -32,6 +32,9 @@ const ITEMS: [&str; 24] = [
     "objectRef.name|exists: true",
     "annotations.authorization.k8s.io/decision: forbid",
     "user.username|fieldref: principal",
+    "credential.pod|exists: true",
+    "user.extra.authentication.kubernetes.io/node-name|startswith: node-",
+    "credential.kind: token",
     "requestObject.spec.containers.image: '*'",
 ];
 

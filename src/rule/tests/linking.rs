@@ -137,7 +137,7 @@ fn chains_come_in_order_and_aliases_are_resolved() {
 }
 
 /// Correlations and what is said about them.
-const MISTAKES: [(&str, &str); 24] = [
+const MISTAKES: &[(&str, &str)] = &[
     (
         "type: event_cont, rules: a, timespan: 5m, condition: {gte: 1}",
         "did you mean `event_count`?",
@@ -238,7 +238,7 @@ const MISTAKES: [(&str, &str); 24] = [
 
 #[test]
 fn mistakes_in_correlations() {
-    for (body, expected) in MISTAKES {
+    for &(body, expected) in MISTAKES {
         let report = report(&[("c.yml", &correlation(body))]);
         assert!(report.contains(expected), "{body}\n{report}");
     }

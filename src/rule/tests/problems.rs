@@ -1,5 +1,7 @@
 //! What is said about wrong rules: each code at least once, with its place and help.
 
+use proptest::prelude::*;
+
 use super::*;
 
 /// The report of a load that must find something.
@@ -76,7 +78,7 @@ error[missing-key]: `detection` needs `selection`
 }
 
 /// Detections and what is said about them.
-const DETECTIONS: [(&str, &str); 35] = [
+const DETECTIONS: &[(&str, &str)] = &[
     (
         "  s: {verb|base64: x}\n  condition: s\n",
         "error[unsuitable-modifier]: the modifier `base64` has no meaning for audit events\n --> r.yml:4:12",
@@ -215,7 +217,7 @@ const DETECTIONS: [(&str, &str); 35] = [
 
 #[test]
 fn each_mistake_in_a_detection() {
-    for (text, expected) in DETECTIONS {
+    for &(text, expected) in DETECTIONS {
         let report = detection(text);
         assert!(report.contains(expected), "{text}\n{report}");
     }
@@ -403,4 +405,29 @@ fn codes_are_unique() {
     codes.sort_unstable();
     codes.dedup();
     assert_eq!(codes.len(), CODES.len());
+}
+
+/// A file with a bit of everything, for cutting up.
+const WHOLE: &str = "title: T é\nname: a\nid: 11111111-1111-4111-8111-111111111111\nlogsource: {product: kubernetes}\ndetection:\n  s:\n    verb|contains|all: ['l\\*t', \"x\\\"y\"]\n    sourceIPs|cidr: &net 10.0.0.0/8\n  t:\n    - user.username|re|i: '^a''b'\n    - responseStatus.code: [403, ALLOW, null]\n  k: [word, 5]\n  condition: >\n    s and\n    not 1 of t*\n    or k\nlevel: high\nauditwatch:\n  summary: \"{{ verb }} by {{ principal }}\"\n  novelty: {by: [principal], of: [verb], learn: 1d}\n---\ntitle: C\ncorrelation:\n  type: value_count\n  rules: [a]\n  group-by: [who]\n  aliases: {who: {a: principal}}\n  timespan: 5m\n  condition: {field: verb, gte: 3}\n---\ntitle: F\nfilter: {rules: any, s: {verb: &net [x], userAgent: *net}, condition: not s}\n";
+
+#[test]
+fn the_whole_file_is_sound() {
+    assert_eq!(report(&[("w.yml", WHOLE)]), "");
+}
+
+proptest! {
+    #[test]
+    fn no_file_makes_it_panic(
+        cuts in prop::collection::vec((0usize..1_200, 0usize..12, "[-\\[\\]{}:,#&*!|>'\"%@ \\n\\\\a0é{]{0,4}"), 1..6),
+    ) {
+        let mut characters: Vec<char> = WHOLE.chars().collect();
+        for (at, length, put_in) in cuts {
+            let at = at.min(characters.len());
+            let end = (at + length).min(characters.len());
+            characters.splice(at..end, put_in.chars());
+        }
+        let text: String = characters.into_iter().collect();
+        let shown = report(&[("w.yml", &text)]);
+        prop_assert!(shown.lines().all(|line| line.chars().count() < 2_000));
+    }
 }
