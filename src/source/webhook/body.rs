@@ -1,14 +1,21 @@
-//! One request's body: decompressed, measured and cut into blocks while it arrives.
+//! One request's body: decompressed, measured and cut into blocks while it arrives, within the
+//! memory that all bodies share.
 
-use std::io::Write as _;
+use std::{io::Write as _, sync::Arc};
 
 use flate2::write::MultiGzDecoder;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::answer::Answer;
+use super::{answer::Answer, settings::WebhookSettings};
 use crate::decode::{Block, Framer, Limits};
 
-/// How much compressed input is taken at once; its output is at most a thousand times that.
-const INFLATE_BYTES: usize = 16 << 10;
+/// How much of a plain body is taken at once, and how much of a compressed one, whose output is
+/// at most a thousand times that.
+const PLAIN_PIECE: usize = 256 << 10;
+const GZIP_PIECE: usize = 4 << 10;
+
+/// Memory is given out in these many bytes.
+const MEMORY_UNIT: u64 = 1024;
 
 /// A body that is arriving.
 pub(super) struct BodyReader {
@@ -33,20 +40,31 @@ impl BodyReader {
         self.bytes
     }
 
-    /// Takes some bytes of the body.
-    pub(super) fn feed(&mut self, bytes: &[u8]) -> Result<(), Answer> {
-        let Some(mut inflate) = self.inflate.take() else {
-            return self.take(bytes);
-        };
-        for piece in bytes.chunks(INFLATE_BYTES) {
-            inflate
-                .write_all(piece)
-                .map_err(|error| self.damaged(&error))?;
-            let plain = std::mem::take(inflate.get_mut());
-            self.take(&plain)?;
+    /// How much of the body may be given to [`feed`](Self::feed) at once.
+    pub(super) fn piece(&self) -> usize {
+        if self.inflate.is_some() {
+            GZIP_PIECE
+        } else {
+            PLAIN_PIECE
         }
+    }
+
+    /// How many bytes are held because their record has not ended.
+    pub(super) fn held(&self) -> u64 {
+        self.framer.held() as u64
+    }
+
+    /// Takes some bytes of the body.
+    pub(super) fn feed(&mut self, piece: &[u8]) -> Result<(), Answer> {
+        let Some(mut inflate) = self.inflate.take() else {
+            return self.take(piece);
+        };
+        inflate
+            .write_all(piece)
+            .map_err(|error| self.damaged(&error))?;
+        let plain = std::mem::take(inflate.get_mut());
         self.inflate = Some(inflate);
-        Ok(())
+        self.take(&plain)
     }
 
     /// The body has ended.
@@ -78,5 +96,56 @@ impl BodyReader {
     fn damaged(&mut self, error: &std::io::Error) -> Answer {
         self.framer.finish_corrupt(error);
         Answer::Damaged
+    }
+}
+
+/// The memory of all bodies that are arriving at one webhook.
+pub(super) struct BodyMemory(Arc<Semaphore>);
+
+/// What one body has of it.
+pub(super) struct BodyShare {
+    memory: Arc<Semaphore>,
+    permit: OwnedSemaphorePermit,
+}
+
+const fn units(bytes: u64) -> u32 {
+    let units = bytes.div_ceil(MEMORY_UNIT);
+    if units > u32::MAX as u64 {
+        u32::MAX
+    } else {
+        units as u32
+    }
+}
+
+impl BodyMemory {
+    pub(super) fn new(bytes: u64) -> Self {
+        let units = units(bytes.max(WebhookSettings::BODY_MEMORY.0));
+        Self(Arc::new(Semaphore::new(units as usize)))
+    }
+
+    /// The share to begin with; waits until there is one.
+    pub(super) async fn share(&self) -> Result<BodyShare, Answer> {
+        let memory = Arc::clone(&self.0);
+        let least = units(WebhookSettings::BODY_MEMORY.0);
+        let permit = Arc::clone(&memory).acquire_many_owned(least).await;
+        let permit = permit.map_err(|_| Answer::Full)?;
+        Ok(BodyShare { memory, permit })
+    }
+}
+
+impl BodyShare {
+    /// Makes the share as large as what is held. Does not wait for more: bodies that wait for one
+    /// another while they hold some would wait for ever.
+    pub(super) fn cover(&mut self, held: u64) -> Result<(), Answer> {
+        let wanted = units(held.max(WebhookSettings::BODY_MEMORY.0)) as usize;
+        let has = self.permit.num_permits();
+        if wanted > has {
+            let more = (wanted - has) as u32;
+            let more = Arc::clone(&self.memory).try_acquire_many_owned(more);
+            self.permit.merge(more.map_err(|_| Answer::Full)?);
+        } else {
+            drop(self.permit.split(has - wanted));
+        }
+        Ok(())
     }
 }

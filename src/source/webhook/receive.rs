@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     accept::{AcceptLimits, Listening, accept, bind},
     answer::Answer,
-    body::BodyReader,
+    body::{BodyMemory, BodyReader},
     credentials::Credentials,
     settings::WebhookSettings,
 };
@@ -59,6 +59,7 @@ struct Receiver {
     feed: Feed,
     requests: IntCounterVec,
     received_bytes: IntCounter,
+    memory: BodyMemory,
     /// When a refusal was last told; strangers must not fill the log.
     told: Mutex<Option<Instant>>,
 }
@@ -106,6 +107,7 @@ impl Webhook {
             feed,
             requests: metrics.requests.clone(),
             received_bytes: metrics.received_bytes.with_label_values(&[name]),
+            memory: BodyMemory::new(settings.memory_max.0),
             told: Mutex::new(None),
             settings,
         };
@@ -301,23 +303,26 @@ impl Receiver {
         reader: &mut BodyReader,
     ) -> Result<(), Answer> {
         let deadline = Instant::now() + self.settings.body_timeout;
+        let share = timeout(self.settings.patience, self.memory.share()).await;
+        let mut share = share.map_err(|_| Answer::Full)??;
         loop {
             let bytes = match timeout_at(deadline, next_bytes(body)).await {
                 Err(_) => return Err(Answer::TooSlow),
                 Ok(Err(_)) => return Err(Answer::BrokenOff),
-                Ok(Ok(bytes)) => bytes,
+                Ok(Ok(None)) => break,
+                Ok(Ok(Some(bytes))) => bytes,
             };
-            let fed = match &bytes {
-                Some(bytes) => reader.feed(bytes),
-                None => reader.finish(),
-            };
-            // Even of a body that turns out to be damaged, what was good is handed on.
-            self.hand_on(request, reader).await?;
-            fed?;
-            if bytes.is_none() {
-                return Ok(());
+            for piece in bytes.chunks(reader.piece()) {
+                let fed = reader.feed(piece);
+                // Even of a body that turns out to be damaged, what was good is handed on.
+                self.hand_on(request, reader).await?;
+                fed?;
+                share.cover(reader.held())?;
             }
         }
+        let finished = reader.finish();
+        self.hand_on(request, reader).await?;
+        finished
     }
 
     async fn hand_on(&self, request: &Admitted, reader: &mut BodyReader) -> Result<(), Answer> {

@@ -21,6 +21,9 @@ pub struct WebhookSettings {
     pub token_file: Option<PathBuf>,
     /// The longest body, after decompression.
     pub body_max: ByteSize,
+    /// The most memory for bodies that are still arriving; when it is full the answer is 503. At
+    /// least [`WebhookSettings::BODY_MEMORY`] is needed for each body.
+    pub memory_max: ByteSize,
     /// The most connections at a time.
     pub connections_max: usize,
     /// How long a full pipeline is waited for before the answer is 503.
@@ -43,6 +46,9 @@ pub struct TlsSettings {
 }
 
 impl WebhookSettings {
+    /// What an arriving body takes at least; more where one event is longer.
+    pub const BODY_MEMORY: ByteSize = ByteSize(256 << 10);
+
     /// The defaults for an address: an API server's batch without truncation can be 41 MB and
     /// more, and its request times out after 30 s.
     pub fn new(listen: &str) -> Self {
@@ -54,6 +60,7 @@ impl WebhookSettings {
             tls: None,
             token_file: None,
             body_max: ByteSize(64 << 20),
+            memory_max: ByteSize(128 << 20),
             connections_max: 1024,
             patience: Duration::from_secs(5),
             head_timeout: Duration::from_secs(10),

@@ -216,6 +216,43 @@ async fn a_full_pipeline_asks_for_patience_and_recovers() {
 }
 
 #[tokio::test]
+async fn bodies_share_a_bounded_memory() {
+    let mut rig = Rig::start(|settings| {
+        settings.memory_max = WebhookSettings::BODY_MEMORY;
+        settings.patience = Duration::from_millis(50);
+    })
+    .await;
+    let items: Vec<String> = (0..5_000).map(|n| event(&format!("{n:05}"))).collect();
+    assert_eq!(
+        rig.post(list(&items)).await,
+        StatusCode::OK,
+        "short events pass"
+    );
+    assert_eq!(rig.taken().0.len(), 5_000);
+    let long = event(&"x".repeat(1 << 20));
+    assert_eq!(
+        rig.post(list(&[long])).await,
+        StatusCode::SERVICE_UNAVAILABLE
+    );
+    let address = rig.url.replace("http://", "").replace("/audit", "");
+    let mut slow = TcpStream::connect(&address).await.unwrap();
+    let head = b"POST / HTTP/1.1\r\nContent-Length: 9\r\nHost: x\r\n\r\n{";
+    slow.write_all(head).await.unwrap();
+    while !rig
+        .metrics
+        .render()
+        .unwrap()
+        .contains("connections{source=\"127.0.0.1:0\"} 1\n")
+    {
+        tokio::task::yield_now().await;
+    }
+    // Who holds the memory keeps others waiting, not for ever.
+    while rig.post(list(&[])).await == StatusCode::OK {}
+    drop(slow);
+    while rig.post(list(&[])).await != StatusCode::OK {}
+}
+
+#[tokio::test]
 async fn says_what_it_is() {
     let rig = Rig::start(|_| {}).await;
     let response = Client::new().get(&rig.url).send().await.unwrap();
