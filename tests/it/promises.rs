@@ -269,7 +269,7 @@ fn nothing_is_lost_silently() {
     assert_eq!(total(&stats["rejected"]), 4, "{stats}");
     assert_eq!(total(&stats["rejected"]["torn"]), 1, "{stats}");
 
-    let stats = run(&dirty, &["--from", "2026-11-23T11:06:00Z"]);
+    let stats = run(&dirty, &["--from", "2026-11-23T11:07:00Z"]);
     assert_eq!(total(&stats["received"]), count + 4, "{stats}");
     assert!(total(&stats["dropped"]["outside_range"]) > 100, "{stats}");
 }

@@ -41,7 +41,8 @@ fn log() -> String {
     let secret = |kind: &str| {
         format!(
             "\"{kind}\":{{\"kind\":\"Secret\",\"apiVersion\":\"v1\",\"metadata\":{{\"name\":\"s\",\
-             \"annotations\":{{\"kubernetes.io/service-account.name\":\"x\"}}}},\
+             \"annotations\":{{\"kubernetes.io/service-account.name\":\"x\",\
+             \"kubectl.kubernetes.io/last-applied-configuration\":\"data {data} {plain}\"}}}},\
              \"type\":\"kubernetes.io/service-account-token\",\
              \"data\":{{\"value\":\"{data}\"}},\"stringData\":{{\"plain\":\"{plain}\"}}}}"
         )
@@ -146,6 +147,8 @@ detection:
     requestObject.spec.token|startswith: eyJ
   minted:
     responseObject.status.token|startswith: eyJ
+  applied:
+    requestObject.metadata.annotations.kubectl.kubernetes.io/last-applied-configuration|contains: data
   command:
     exec.command|contains: curl
   user:
@@ -157,7 +160,7 @@ detection:
   condition: 1 of *
 level: high
 auditwatch:
-  summary: "{{ exec.command }} {{ requestURI }} {{ userAgent }} {{ user.username }} {{ requestObject.data.value }} {{ requestObject.stringData.plain }} {{ requestObject.spec.token }} {{ responseObject.status.token }} {{ responseStatus.message }}"
+  summary: "{{ exec.command }} {{ requestURI }} {{ userAgent }} {{ user.username }} {{ requestObject.data.value }} {{ requestObject.stringData.plain }} {{ requestObject.spec.token }} {{ responseObject.status.token }} {{ responseStatus.message }} {{ requestObject.metadata.annotations.kubectl.kubernetes.io/last-applied-configuration }}"
   respond: ["echo {{ requestObject.stringData.plain }} {{ requestObject.spec.token }} {{ exec.command }}"]
 "#;
 
@@ -194,9 +197,7 @@ fn no_output_shows_a_secret() {
             output,
             "audit.log",
         ]);
-        for rule in ["Nosy", "nosy"] {
-            assert!(found.contains(rule) || output == "text", "{found}");
-        }
+        assert!(found.contains("nosy"), "{found}");
         assert!(found.contains("[redacted]"), "{found}");
     }
     for id in ["exec", "secret", "list", "review", "minted", "refused"] {
@@ -210,10 +211,8 @@ fn no_output_shows_a_secret() {
             "--audit-id",
             id,
         ]);
-        assert!(
-            found.contains("matches") || found.contains("nosy"),
-            "{found}"
-        );
+        assert!(found.starts_with(&format!("{id} at ")), "{found}");
+        assert!(found.contains("yes  nosy"), "{found}");
     }
 }
 
