@@ -1,5 +1,10 @@
 //! Holds the dashboards and Prometheus alerts to the metrics that there really are.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on says so by a panic"
+)]
+
 use std::{
     collections::BTreeSet,
     fs,

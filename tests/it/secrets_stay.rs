@@ -1,135 +1,90 @@
 //! No secret that an audit log holds leaves the process, whatever is shown of the event.
 
+use serde_json::{Value, json};
+
 use crate::program::{answer, program};
 
 /// Made-up secrets, each in a place where audit logs really carry them.
-const SECRETS: [&str; 6] = [
+const SECRETS: [&str; 7] = [
     "eyJhbGciOiJSUzI1NiIsImtpZCI6IkFCQyJ9.eyJpc3MiOiJrdWJlIiwic3ViIjoiY2FuYXJ5In0.c2lnbmF0dXJl",
     "CanaryPassw0rd",
     "Q2FuYXJ5LXNlY3JldC12YWx1ZQ==",
     "CanaryPlainValue",
     "CanaryBearer123456",
     "AKIACANARY1234567890",
+    "opaque9canary9token",
 ];
 
-fn event(id: &str, verb: &str, uri: &str, rest: &str) -> String {
-    format!(
-        "{{\"kind\":\"Event\",\"apiVersion\":\"audit.k8s.io/v1\",\"level\":\"RequestResponse\",\
-         \"auditID\":\"{id}\",\"stage\":\"ResponseComplete\",\"requestURI\":\"{uri}\",\
-         \"verb\":\"{verb}\",\"sourceIPs\":[\"203.0.113.7\"],\
-         \"requestReceivedTimestamp\":\"2026-11-23T11:05:17.800000Z\",\
-         \"stageTimestamp\":\"2026-11-23T11:05:17.835410Z\",{rest}}}\n"
-    )
+/// An event line: what all have, and what makes this one.
+fn event(id: &str, verb: &str, uri: &str, more: &Value) -> String {
+    let mut event = json!({
+        "kind": "Event", "apiVersion": "audit.k8s.io/v1", "level": "RequestResponse",
+        "auditID": id, "stage": "ResponseComplete", "requestURI": uri, "verb": verb,
+        "user": {"username": "mallory", "groups": ["system:authenticated"]},
+        "sourceIPs": ["203.0.113.7"], "responseStatus": {"code": 200},
+        "requestReceivedTimestamp": "2026-11-23T11:05:17.800000Z",
+        "stageTimestamp": "2026-11-23T11:05:17.835410Z",
+    });
+    for (key, value) in more.as_object().unwrap() {
+        event[key] = value.clone();
+    }
+    format!("{event}\n")
 }
 
-/// Events with a secret in the URI, the user agent, the user's name, bodies and annotations.
+fn target(resource: &str, subresource: &str, name: &str) -> Value {
+    let namespace = "kube-system";
+    json!({"resource": resource, "subresource": subresource, "namespace": namespace, "name": name})
+}
+
+/// A Secret with its data in all three places.
+fn secret() -> Value {
+    let [_, _, data, plain, ..] = SECRETS;
+    let applied = format!("data {data} {plain}");
+    let annotations = json!({"kubectl.kubernetes.io/last-applied-configuration": applied});
+    json!({
+        "kind": "Secret", "apiVersion": "v1", "type": "Opaque",
+        "metadata": {"name": "s", "annotations": annotations},
+        "data": {"value": data}, "stringData": {"plain": plain},
+    })
+}
+
+/// Events with a secret in the URI, the user agent, the user's name, bodies and messages.
 fn log() -> String {
-    let [jwt, password, data, plain, bearer, aws] = SECRETS;
-    let user = |name: &str| {
-        format!("\"user\":{{\"username\":\"{name}\",\"groups\":[\"system:authenticated\"]}}")
-    };
-    let ok = "\"responseStatus\":{\"metadata\":{},\"code\":200}";
-    let target = |resource: &str, more: &str| {
-        format!(
-            "\"objectRef\":{{\"resource\":\"{resource}\",\"namespace\":\"kube-system\",\"apiVersion\":\"v1\"{more}}}"
-        )
-    };
+    let [jwt, password, _, plain, bearer, aws, opaque] = SECRETS;
     let exec = format!(
-        "/api/v1/namespaces/kube-system/pods/p/exec?command=curl&command=-H&\
-         command=Authorization%3A+Bearer+{bearer}&command=--password%3D{password}&command={jwt}&command={aws}"
+        "/api/v1/namespaces/kube-system/pods/p/exec?command=curl&command=-H&command=Authorization\
+         %3A+Bearer+{bearer}&command=--password%3D{password}&command={jwt}&command={aws}"
     );
-    let secret = |kind: &str| {
-        format!(
-            "\"{kind}\":{{\"kind\":\"Secret\",\"apiVersion\":\"v1\",\"metadata\":{{\"name\":\"s\",\
-             \"annotations\":{{\"kubernetes.io/service-account.name\":\"x\",\
-             \"kubectl.kubernetes.io/last-applied-configuration\":\"data {data} {plain}\"}}}},\
-             \"type\":\"kubernetes.io/service-account-token\",\
-             \"data\":{{\"value\":\"{data}\"}},\"stringData\":{{\"plain\":\"{plain}\"}}}}"
-        )
-    };
-    let review = format!(
-        "\"requestObject\":{{\"kind\":\"TokenReview\",\"apiVersion\":\"authentication.k8s.io/v1\",\
-         \"spec\":{{\"token\":\"{jwt}\"}}}}"
-    );
-    let minted = format!(
-        "\"responseObject\":{{\"kind\":\"TokenRequest\",\"apiVersion\":\"authentication.k8s.io/v1\",\
-         \"status\":{{\"token\":\"{jwt}\"}}}}"
-    );
+    let agent = format!("curl/8 token={plain} Bearer {bearer}");
+    let create = format!("/api/v1/namespaces/kube-system/secrets?token={plain}");
+    let reviews = "/apis/authentication.k8s.io/v1/tokenreviews";
+    let mint = "/api/v1/namespaces/kube-system/serviceaccounts/x/token";
+    let path = format!("/api?access_token={plain}");
+    let odd = format!("/api/v1/{jwt}");
     [
-        event(
-            "exec",
-            "create",
-            &exec,
-            &[
-                user("mallory"),
-                target("pods", ",\"name\":\"p\",\"subresource\":\"exec\""),
-                format!("\"userAgent\":\"curl/8 token={plain} Bearer {bearer}\""),
-                ok.to_owned(),
-            ]
-            .join(","),
-        ),
-        event(
-            "secret",
-            "create",
-            &format!("/api/v1/namespaces/kube-system/secrets?token={plain}"),
-            &[
-                user("mallory"),
-                target("secrets", ",\"name\":\"s\""),
-                secret("requestObject"),
-                secret("responseObject"),
-                ok.to_owned(),
-            ]
-            .join(","),
-        ),
-        event(
-            "list",
-            "list",
-            "/api/v1/secrets",
-            &[
-                user(jwt),
-                "\"objectRef\":{\"resource\":\"secrets\",\"apiVersion\":\"v1\"}".to_owned(),
-                secret("responseObject"),
-                "\"userAgent\":\"kubectl/v1.37\"".to_owned(),
-                ok.to_owned(),
-            ]
-            .join(","),
-        ),
-        event(
-            "review",
-            "create",
-            "/apis/authentication.k8s.io/v1/tokenreviews",
-            &[
-                user("mallory"),
-                "\"objectRef\":{\"resource\":\"tokenreviews\",\"apiGroup\":\"authentication.k8s.io\"}".to_owned(),
-                review,
-                ok.to_owned(),
-            ]
-            .join(","),
-        ),
-        event(
-            "minted",
-            "create",
-            "/api/v1/namespaces/kube-system/serviceaccounts/x/token",
-            &[
-                user("mallory"),
-                target("serviceaccounts", ",\"name\":\"x\",\"subresource\":\"token\""),
-                minted,
-                ok.to_owned(),
-            ]
-            .join(","),
-        ),
-        event(
-            "refused",
-            "get",
-            &format!("/api?access_token={plain}"),
-            &[
-                format!("\"userAgent\":\"{jwt}\""),
-                "\"user\":{}".to_owned(),
-                format!("\"responseStatus\":{{\"code\":401,\"message\":\"bad token {jwt}\"}}"),
-            ]
-            .join(","),
-        ),
+        ("exec", "create", &*exec, json!({"objectRef": target("pods", "exec", "p"), "userAgent": agent})),
+        ("secret", "create", &create, json!({
+            "objectRef": target("secrets", "", "s"), "requestObject": secret(), "responseObject": secret(),
+        })),
+        ("list", "list", "/api/v1/secrets", json!({
+            "user": {"username": jwt}, "userAgent": "kubectl/v1.37", "objectRef": {"resource": "secrets"},
+            "responseObject": {"kind": "SecretList", "items": [secret()]},
+        })),
+        ("review", "create", reviews, json!({
+            "objectRef": {"resource": "tokenreviews", "apiGroup": "authentication.k8s.io"},
+            "requestObject": {"kind": "TokenReview", "spec": {"token": opaque}},
+        })),
+        ("minted", "create", mint, json!({
+            "objectRef": target("serviceaccounts", "token", "x"),
+            "responseObject": {"kind": "TokenRequest", "status": {"token": opaque}},
+        })),
+        ("refused", "get", &path, json!({
+            "user": {}, "userAgent": jwt,
+            "responseStatus": {"code": 401, "message": format!("bad token {jwt}")},
+        })),
+        ("odd", "list", &odd, json!({"objectRef": target(jwt, "", jwt)})),
     ]
+    .map(|(id, verb, uri, more)| event(id, verb, uri, &more))
     .concat()
 }
 
@@ -139,29 +94,24 @@ title: Nosy
 name: nosy
 logsource: {product: kubernetes, service: audit}
 detection:
-  data:
-    requestObject.data.value|exists: true
-  text:
-    requestObject.stringData.plain|contains: Canary
-  token:
-    requestObject.spec.token|startswith: eyJ
-  minted:
-    responseObject.status.token|startswith: eyJ
-  applied:
-    requestObject.metadata.annotations.kubectl.kubernetes.io/last-applied-configuration|contains: data
-  command:
-    exec.command|contains: curl
-  user:
-    user.username|contains: eyJ
-  agent:
-    userAgent|contains: [eyJ, curl]
-  uri:
-    requestURI|contains: token
-  condition: 1 of *
+  body:
+    - requestObject.data.value|exists: true
+    - requestObject.stringData.plain|contains: Canary
+    - requestObject.metadata.annotations.kubectl.kubernetes.io/last-applied-configuration|contains: data
+    - requestObject.spec.token|contains: canary
+    - responseObject.items.data.value|exists: true
+    - responseObject.status.token|contains: canary
+  head:
+    - exec.command|contains: curl
+    - user.username|contains: eyJ
+    - userAgent|contains: [eyJ, curl]
+    - requestURI|contains: [token, eyJ]
+    - objectRef.resource|contains: eyJ
+  condition: body or head
 level: high
 auditwatch:
-  summary: "{{ exec.command }} {{ requestURI }} {{ userAgent }} {{ user.username }} {{ requestObject.data.value }} {{ requestObject.stringData.plain }} {{ requestObject.spec.token }} {{ responseObject.status.token }} {{ responseStatus.message }} {{ requestObject.metadata.annotations.kubectl.kubernetes.io/last-applied-configuration }}"
-  respond: ["echo {{ requestObject.stringData.plain }} {{ requestObject.spec.token }} {{ exec.command }}"]
+  summary: "{{ exec.command }} {{ requestURI }} {{ userAgent }} {{ user.username }} {{ objectRef.resource }} {{ responseStatus.message }} {{ requestObject.spec.token }} {{ responseObject.status.token }} {{ responseObject.items.data.value }}"
+  respond: ["echo {{ requestObject.data.value }} {{ requestObject.stringData.plain }} {{ requestObject.metadata.annotations.kubectl.kubernetes.io/last-applied-configuration }} {{ exec.command }}"]
 "#;
 
 fn holds_no_secret(place: &str, text: &str) {
@@ -200,7 +150,9 @@ fn no_output_shows_a_secret() {
         assert!(found.contains("nosy"), "{found}");
         assert!(found.contains("[redacted]"), "{found}");
     }
-    for id in ["exec", "secret", "list", "review", "minted", "refused"] {
+    for id in [
+        "exec", "secret", "list", "review", "minted", "refused", "odd",
+    ] {
         let found = run(&[
             "explain",
             "nosy",
@@ -218,7 +170,8 @@ fn no_output_shows_a_secret() {
 
 #[test]
 fn what_is_no_event_is_shown_without_its_secrets() {
-    let torn: String = log().lines().map(|line| format!("x{line}\n")).collect();
+    let torn = log();
+    let torn: String = torn.lines().flat_map(|line| ["x", line, "\n"]).collect();
     let answer = answer(program().args(["replay", "-"]), torn.as_bytes());
     assert!(answer.stderr.contains("rejected"), "{}", answer.stderr);
     holds_no_secret("stdout", &answer.stdout);

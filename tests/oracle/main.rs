@@ -4,6 +4,12 @@
 //!
 //! It is no dev-dependency, because it needs a newer compiler than auditwatch does.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on says so by a panic"
+)]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -97,7 +103,10 @@ fn ours(set: &Arc<RuleSet>) -> Answers {
             let is_correlation = |name: &str| set.correlations.iter().any(|c| c.meta.name == name);
             if is_correlation(&detection.rule.name) {
                 let answer = answers.get_mut(&detection.rule.name).unwrap();
-                answer.insert(format!("{name}: {}", key(&detection)));
+                answer.insert(match key(&detection) {
+                    key if key.is_empty() => name.to_owned(),
+                    key => format!("{name}: {key}"),
+                });
             }
         }
     });
@@ -143,7 +152,14 @@ fn listed() -> BTreeMap<String, (String, String)> {
 /// A set as `differences.md` writes it.
 fn written(answers: &BTreeSet<&String>) -> String {
     const WHOLE_MAX: usize = 8;
-    let all: Vec<&str> = answers.iter().map(|answer| answer.as_str()).collect();
+    let line = |answer: &str| {
+        answer
+            .split(':')
+            .next()
+            .and_then(|line| line.parse::<u32>().ok())
+    };
+    let mut all: Vec<&str> = answers.iter().map(|answer| answer.as_str()).collect();
+    all.sort_by_key(|answer| line(answer));
     match all.len() {
         0 => "–".to_owned(),
         count if count <= WHOLE_MAX => all.join("; "),

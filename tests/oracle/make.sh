@@ -8,7 +8,7 @@
 #
 # An answer is a rule's name and what matches it. Events of crafted.jsonl go by their auditID,
 # those of events.jsonl.gz by their line. Of a correlation it is each event at which its condition
-# is met, and the values of its key.
+# is met, and the values of its key if it has one.
 set -euo pipefail
 cd "$(dirname "$0")"
 rsigma=${RSIGMA:-rsigma}
@@ -32,7 +32,8 @@ jq -n --slurpfile crafted "$work/crafted" --slurpfile recorded "$work/recorded" 
         + ($recorded | to_entries | map({(.value): (.key + 1)}) | add)) as $names
     | reduce inputs as $found ({event: null, answers: {}};
         if $found.correlation_type then
-            "\(.event): \([$found.group_key[][1]] | join(", "))" as $answer
+            ([$found.group_key[][1] | select(. != "")] | join(", ")) as $key
+            | (if $key == "" then .event else "\(.event): \($key)" end) as $answer
             | .answers[$found.rule_title] += [$answer]
         else
             .event = $names[$found.event.auditID]
