@@ -68,7 +68,11 @@ fn a_chain_is_found_whichever_account_the_binding_names() {
             [used.clone(), probe.clone(), grant.clone()],
         ] {
             let told = Bench::new(&chain()).told_json(&lines);
-            assert_eq!(shorts(&told), [expected.clone()], "{accounts:?}");
+            assert_eq!(
+                shorts(&told),
+                std::slice::from_ref(&expected),
+                "{accounts:?}"
+            );
         }
     }
     let other = json("grant", "bob", 201, 10, &["web", "job"]);
