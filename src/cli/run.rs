@@ -20,6 +20,9 @@ use crate::{
 /// How long the end may take: within the 30 seconds that Kubernetes gives.
 const STOP_WITHIN: Duration = Duration::from_secs(20);
 
+/// Signals within this time are one wish.
+const SAME_WISH: Duration = Duration::from_secs(1);
+
 const NOTHING_TO_WATCH: &str = "\
 nothing to watch: name an audit log, or where the API server sends to
 
@@ -205,7 +208,7 @@ async fn daemon(settings: Settings, wishes: Wishes, output: Output) -> Result<()
     };
     let app = App::start(pipeline_settings(&settings, &wishes, output)?)
         .await
-        .map_err(not_started)?;
+        .map_err(|error| not_started(&error))?;
     tell_what_runs(&settings, &app, admin.as_ref());
     let admin_stop = CancellationToken::new();
     let served = admin.map(|admin| {
@@ -221,7 +224,7 @@ async fn daemon(settings: Settings, wishes: Wishes, output: Output) -> Result<()
         has_broken = wait(&app, &mut signals, &settings) => has_broken,
         () = reloads(&app, &mut hang_up, &settings, &wishes) => true,
     };
-    let ended = stop(app, &mut signals).await;
+    let ended = stop(app).await;
     admin_stop.cancel();
     if let Some(served) = served {
         // Nobody is waited for who still reads metrics of something that has ended.
@@ -271,11 +274,11 @@ async fn reload(app: &App, settings: &Settings, wishes: &Wishes) {
 }
 
 /// Stops the app. Whoever asks a second time is not made to wait.
-async fn stop(app: App, signals: &mut Signals) -> Result<(), Failure> {
+async fn stop(app: App) -> Result<(), Failure> {
     tracing::info!("stopping: judging what was taken in, telling the receivers");
     let stopped = tokio::select! {
         stopped = app.stop(STOP_WITHIN) => stopped,
-        () = signals.end() => {
+        () = asked_again() => {
             let told = "stopped at once; what was taken in may not have been judged or told";
             return Err(Failure::Failed(told.to_owned()));
         }
@@ -292,6 +295,16 @@ async fn stop(app: App, signals: &mut Signals) -> Result<(), Failure> {
     }
     let told = "stopped before everything that was taken in was judged";
     Err(Failure::Failed(told.to_owned()))
+}
+
+/// Waits for another signal. Some who stop a process send the same signal twice, to it and to its
+/// group; that is not impatience.
+async fn asked_again() {
+    tokio::time::sleep(SAME_WISH).await;
+    match Signals::new() {
+        Ok(mut signals) => signals.end().await,
+        Err(_) => std::future::pending().await,
+    }
 }
 
 fn pipeline_settings(
@@ -344,10 +357,10 @@ fn pipeline_settings(
 }
 
 /// A log that cannot be read is input; everything else is what somebody has set.
-fn not_started(error: StartError) -> Failure {
-    let is_input = matches!(&error, StartError::Sources(errors)
+fn not_started(error: &StartError) -> Failure {
+    let is_input = matches!(error, StartError::Sources(errors)
         if errors.iter().all(|error| matches!(error, SourceError::Watch { .. })));
-    let is_system = matches!(&error, StartError::Metrics(_) | StartError::Thread(_));
+    let is_system = matches!(error, StartError::Metrics(_) | StartError::Thread(_));
     let told = error.to_string();
     match (is_input, is_system) {
         (true, _) => Failure::Unreadable(told),

@@ -120,7 +120,7 @@ fn settings(mut root: Section<'_>) -> Settings {
     let mut threads = thread::available_parallelism().map_or(1, usize::from);
     root.count("threads", &mut threads, 1, 1_024);
     root.finish();
-    check_admin(&admin, &sources, reading);
+    check_admin(admin.as_ref(), &sources, reading);
     check_logs(&receivers, &sources, reading);
     Settings {
         files: sources.files,
@@ -154,7 +154,7 @@ fn admin(mut section: Section<'_>) -> Option<Setting<Option<String>>> {
 
 /// Two servers cannot share one port.
 fn check_admin(
-    admin: &Option<Setting<Option<String>>>,
+    admin: Option<&Setting<Option<String>>>,
     sources: &sources::Sources,
     reading: &Reading<'_>,
 ) {

@@ -16,6 +16,7 @@ mod rules;
 mod section;
 mod settings;
 mod sources;
+mod webhook;
 
 #[cfg(test)]
 mod tests;

@@ -212,13 +212,14 @@ fn url(mut table: Table<'_>, reading: &Reading<'_>, may_be_in_file: bool) -> Opt
             ));
             None
         }
-        (Some(entry), None) => match entry.value.scalar() {
-            Some(scalar) => usable(&scalar.text, entry.key_spot, &problem, reading),
-            None => {
+        (Some(entry), None) => {
+            if let Some(scalar) = entry.value.scalar() {
+                usable(&scalar.text, entry.key_spot, &problem, reading)
+            } else {
                 table.wrong("url", &entry.value, "text");
                 None
             }
-        },
+        }
         (None, Some(path)) => {
             let spot = path.spot;
             let path = reading.path("url_file", Setting::new(file, path));

@@ -9,15 +9,15 @@ use std::{
 use ipnet::IpNet;
 
 use super::{
-    address,
     overrides::{mapping, text},
-    section::{Place, Reading, Section, Setting},
+    section::{Reading, Section, Setting},
+    webhook,
 };
 use crate::{
-    diagnostic::{Diagnostic, SourceFile, Table, yaml::Node},
+    diagnostic::{SourceFile, Table, yaml::Node},
     source::{
         tail::{From, TailSettings},
-        webhook::{TlsSettings, WebhookSettings, check_credentials},
+        webhook::WebhookSettings,
     },
     units::{ByteSize, Span},
 };
@@ -59,7 +59,7 @@ pub(super) fn read(mut section: Section<'_>, cluster: &Arc<str>) -> Sources {
     let mut queue_max = ByteSize(32 << 20);
     let (least, most) = (ByteSize(1 << 20), ByteSize(64 << 30));
     section.bytes("queue_max", &mut queue_max, least, most);
-    let webhook = webhook(section.section("webhook"), &defaults);
+    let webhook = webhook::read(section.section("webhook"), cluster);
     let files = files(&mut section, &defaults);
     if let Some(webhook) = &webhook
         && files.iter().any(|file| file.name == webhook.value.name)
@@ -88,8 +88,9 @@ fn files(section: &mut Section<'_>, defaults: &Defaults<'_>) -> Vec<TailSettings
     let own = section.table.list("files").unwrap_or_default();
     if let Some(given) = section.given("files") {
         // Read for its mistakes only.
-        own.iter()
-            .for_each(|node| Files::default().entry(node, &reading.file, reading, defaults));
+        for node in own {
+            Files::default().entry(node, &reading.file, reading, defaults);
+        }
         for value in &given.values {
             found.entry(&text(value), &given.file, reading, defaults);
         }
@@ -192,12 +193,15 @@ impl Files {
         if settings.name.is_empty() {
             settings.name.clone_from(&settings.path);
         }
-        if let Some(twin) = self
-            .settings
-            .iter()
-            .find(|other| other.path == settings.path)
-        {
-            let message = format!("`{}` is followed already", twin.path);
+        let twin = self.settings.iter().find(|other| {
+            let (ours, theirs) = (Path::new(&settings.path), Path::new(&other.path));
+            may_mean(&settings.path, theirs) || may_mean(&other.path, ours)
+        });
+        if let Some(twin) = twin {
+            let message = match &twin.path {
+                path if *path == settings.path => format!("`{path}` is followed already"),
+                path => format!("`{path}` and `{}` follow the same file", settings.path),
+            };
             let problem = path.place.error("contradiction", message);
             reading.add(problem.help("each file is read once; take one of them out"));
         } else if self
@@ -214,108 +218,6 @@ impl Files {
     }
 }
 
-fn webhook(mut section: Section<'_>, defaults: &Defaults<'_>) -> Option<Setting<WebhookSettings>> {
-    let reading = section.reading;
-    let errors = reading.problems.errors();
-    let listen = section.parsed("listen", address::listen);
-    let listen_is_wrong = reading.problems.errors() > errors;
-    let own_cluster = section.table.parsed("cluster", cluster);
-    let from_path = section.boolean("cluster_from_path");
-    let token_file = section.path("token_file");
-    let (tls, tls_place) = tls(section.section("tls"));
-    let mut settings = WebhookSettings::new(listen.as_ref().map_or("", |listen| &listen.value));
-    let (least, most) = (ByteSize(64 << 10), ByteSize(4 << 30));
-    section.bytes("body_max", &mut settings.body_max, least, most);
-    section.count(
-        "connections_max",
-        &mut settings.connections_max,
-        1,
-        1_000_000,
-    );
-    settings.cluster_from_path = from_path.as_ref().is_some_and(|from| from.value);
-    if let (Some(named), true) = (&own_cluster, settings.cluster_from_path) {
-        let message = "`cluster` and `cluster_from_path: true` contradict each other";
-        let problem = section.table.error("contradiction", named.spot, message);
-        reading.add(problem.help("keep one of them"));
-    }
-    settings.cluster = own_cluster.map_or_else(|| defaults.cluster.clone(), |named| named.value);
-    settings.tls = tls;
-    settings.token_file = token_file.as_ref().map(|path| path.value.clone());
-    let place = listen.as_ref().map(|listen| listen.place.clone());
-    let is_given = section.is_given;
-    let orphan = tls_place
-        .clone()
-        .or(token_file.as_ref().map(|path| path.place.clone()));
-    if place.is_none() && !listen_is_wrong {
-        if is_given {
-            section
-                .table
-                .missing("listen", "write `listen: 0.0.0.0:9443`");
-        } else if let Some(orphan) = orphan {
-            let problem = orphan.error("contradiction", "there is no webhook that this is for");
-            let help = "say where it listens: --webhook 0.0.0.0:9443, or `sources.webhook.listen`";
-            reading.add(problem.help(help));
-        }
-    }
-    section.finish();
-    if let (Some(token), None) = (&token_file, &settings.tls) {
-        let message = "the API server sends no bearer token over plain HTTP";
-        let place = &token.place;
-        let problem = Diagnostic::warning("no-tls", &place.file, place.spot, message);
-        let help = "give the webhook a certificate, unless a proxy in front of it ends TLS";
-        reading.add(problem.help(help));
-    }
-    if reading.problems.errors() == errors
-        && place.is_some()
-        && let Err(error) = check_credentials(&settings)
-    {
-        let place = tls_place
-            .or(token_file.map(|path| path.place))
-            .or(place.clone());
-        if let Some(place) = place {
-            reading.add(place.error("unusable-file", error.to_string()));
-        }
-    }
-    place.map(|place| Setting {
-        value: settings,
-        place,
-    })
-}
-
-fn tls(mut section: Section<'_>) -> (Option<TlsSettings>, Option<Place>) {
-    let certificate = section.path("cert_file");
-    let key = section.path("key_file");
-    let client_ca = section.path("client_ca_file");
-    let place = [&certificate, &key, &client_ca]
-        .into_iter()
-        .flatten()
-        .next()
-        .map(|path| path.place.clone());
-    let settings = match (certificate, key) {
-        (Some(certificate), Some(key)) => Some(TlsSettings {
-            certificate: certificate.value,
-            key: key.value,
-            client_ca: client_ca.map(|path| path.value),
-        }),
-        (certificate, key) => {
-            let lacking: Vec<&str> = [
-                certificate.is_none().then_some("`cert_file` (--tls-cert)"),
-                key.is_none().then_some("`key_file` (--tls-key)"),
-            ]
-            .into_iter()
-            .flatten()
-            .collect();
-            if let Some(place) = &place {
-                let message = format!("TLS needs {} too", lacking.join(" and "));
-                section.reading.add(place.error("missing-key", message));
-            }
-            None
-        }
-    };
-    section.finish();
-    (settings, place)
-}
-
 /// The networks of `trusted_proxies`; an address alone is a network of one.
 pub(super) fn trusted_proxies(root: &mut Section<'_>) -> Vec<IpNet> {
     let mut nets = Vec::new();
@@ -324,23 +226,29 @@ pub(super) fn trusted_proxies(root: &mut Section<'_>) -> Vec<IpNet> {
         let net = word
             .parse::<IpNet>()
             .or_else(|_| word.parse::<IpAddr>().map(IpNet::from));
-        match net {
-            Ok(net) => nets.push(net),
-            Err(_) => {
-                let message = format!("`{word}` is neither an address nor a network");
-                let problem = text.place.error("wrong-value", message);
-                root.reading
-                    .add(problem.help("write it like 10.0.0.5 or 10.0.0.0/24"));
-            }
+        if let Ok(net) = net {
+            nets.push(net);
+            continue;
         }
+        let message = format!("`{word}` is neither an address nor a network");
+        let problem = text.place.error("wrong-value", message);
+        root.reading
+            .add(problem.help("write it like 10.0.0.5 or 10.0.0.0/24"));
     }
     nets
 }
 
-/// Whether a path may be one that `files` follows.
+/// Whether one of the files may be this one.
 pub(super) fn follows(files: &[TailSettings], path: &Path) -> bool {
-    files.iter().any(|file| {
-        Path::new(&file.path) == path
-            || glob::Pattern::new(&file.path).is_ok_and(|pattern| pattern.matches_path(path))
-    })
+    files.iter().any(|file| may_mean(&file.path, path))
+}
+
+/// Whether a path or pattern may mean this path.
+fn may_mean(pattern: &str, path: &Path) -> bool {
+    let options = glob::MatchOptions {
+        require_literal_separator: true,
+        ..glob::MatchOptions::default()
+    };
+    Path::new(pattern) == path
+        || glob::Pattern::new(pattern).is_ok_and(|pattern| pattern.matches_path_with(path, options))
 }

@@ -279,6 +279,10 @@ fn tells_contradictions() {
             "`/etc/auditwatch/a` is followed already",
         ),
         (
+            "sources: {files: [/v/*.log, /v/w/a.log, /v/a.log]}",
+            "`/v/*.log` and `/v/a.log` follow the same file",
+        ),
+        (
             "sources: {files: [{path: a, paths: [b]}]}",
             "has both `path` and `paths`",
         ),

@@ -340,3 +340,23 @@ async fn all_receivers_are_told() {
         .collect();
     assert_eq!(log.lines().collect::<Vec<_>>(), expected);
 }
+
+#[tokio::test]
+async fn a_receiver_is_told_from_its_level_upwards() {
+    let dir = tempfile::tempdir().unwrap();
+    let registry = prometheus::Registry::new();
+    let metrics = Metrics::new(&registry).unwrap();
+    let severity = samples::burst(3).severity();
+    let receivers = Severity::ALL.map(|min_level| Receiver {
+        name: min_level.name().into(),
+        min_level,
+        integration: Integration::AlertLog(AlertLog::new(dir.path().join(min_level.name()))),
+    });
+    let notifier = Notifier::start(receivers.into(), Settings::default(), &metrics);
+    notifier.tell(&Change::Fired(samples::burst(3)));
+    assert_eq!(notifier.shutdown(Duration::from_secs(30)).await, []);
+    for level in Severity::ALL {
+        let is_told = dir.path().join(level.name()).exists();
+        assert_eq!(is_told, level <= severity, "{level}");
+    }
+}
