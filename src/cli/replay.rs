@@ -147,13 +147,6 @@ impl ReplayArgs {
             ..Options::default()
         }
     }
-
-    fn style(&self) -> Style {
-        Style {
-            colour: terminal::colour_on_stdout(),
-            width: terminal::width(),
-        }
-    }
 }
 
 /// Reads the archives and shows what comes of them.
@@ -164,14 +157,13 @@ fn show(
     mut engine: Engine,
     options: &Options,
 ) -> Result<(), Failure> {
+    let style = Style {
+        colour: terminal::colour_on_stdout(),
+        width: terminal::width(),
+    };
     let started = Instant::now();
     let out = BufWriter::new(io::stdout().lock());
-    let mut showing = Showing::new(
-        out,
-        args.output == Output::Json,
-        args.min_level,
-        args.style(),
-    );
+    let mut showing = Showing::new(out, args.output == Output::Json, args.min_level, style);
     showing.cancel_on_error(Arc::clone(&options.cancel));
     let report = replay(archives, rules, &mut engine, options, &mut showing);
     let shown = showing.finish()?;
@@ -182,14 +174,8 @@ fn show(
     }
     if args.output == Output::Text {
         let reading = reading(&report, elapsed);
-        let colour = io::stderr().is_terminal() && args.style().colour;
-        terminal::say(&shown.summary.text(
-            &reading,
-            Style {
-                colour,
-                ..args.style()
-            },
-        ));
+        let colour = io::stderr().is_terminal() && style.colour;
+        terminal::say(&shown.summary.text(&reading, Style { colour, ..style }));
     }
     if args.stats.is_some() {
         terminal::say(&stats::line(&report, &shown, &engine.stats(), elapsed));
