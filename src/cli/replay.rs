@@ -112,7 +112,7 @@ pub(super) fn run(args: &ReplayArgs) -> Result<(), Failure> {
         && from >= to
     {
         return Err(Failure::Wrong(format!(
-            "nothing lies between --from {from} and --to {to}"
+            "nothing lies between --from {from} and --to {to}; give --from the earlier one"
         )));
     }
     let rules = args.rules.load()?;

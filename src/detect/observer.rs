@@ -1,6 +1,6 @@
 //! The half of the engine that looks at one event and keeps nothing of it. One for each thread.
 
-use std::{borrow::Cow, sync::Arc};
+use std::sync::Arc;
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
@@ -10,7 +10,7 @@ use super::{
     trace::Callers,
 };
 use crate::{
-    event::{Event, Field, Stage},
+    event::{Event, Field, REDACTED, Stage},
     rule::{Matcher, RuleSet},
     window::Key,
 };
@@ -57,10 +57,11 @@ impl Observer {
         for &rule in matches {
             let plan = &self.plan.rules[rule];
             let value = |field| {
-                event
-                    .first(field)
-                    .map(Cow::into_owned)
-                    .map(String::into_boxed_str)
+                let value = event.first(field)?;
+                if event.is_secret(field) {
+                    return Some(REDACTED.into());
+                }
+                Some(value.into_owned().into_boxed_str())
             };
             observation.hits.push(Hit {
                 rule: rule as u32,
