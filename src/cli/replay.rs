@@ -25,7 +25,7 @@ use crate::{
     pipeline::replay::{Options, RejectSample, Report, replay},
     report::{Reading, Style},
     rule::{RuleSet, Severity},
-    source::archive::{self, Archive},
+    source::archive::{self, Archive, Problem},
     units::Time,
 };
 
@@ -112,7 +112,7 @@ pub(super) fn run(args: &ReplayArgs) -> Result<(), Failure> {
         && from >= to
     {
         return Err(Failure::Wrong(format!(
-            "nothing lies between --from {from} and --to {to}"
+            "nothing lies between --from {from} and --to {to}; give --from the earlier one"
         )));
     }
     let rules = args.rules.load()?;
@@ -147,13 +147,6 @@ impl ReplayArgs {
             ..Options::default()
         }
     }
-
-    fn style(&self) -> Style {
-        Style {
-            colour: terminal::colour_on_stdout(),
-            width: terminal::width(),
-        }
-    }
 }
 
 /// Reads the archives and shows what comes of them.
@@ -164,14 +157,13 @@ fn show(
     mut engine: Engine,
     options: &Options,
 ) -> Result<(), Failure> {
+    let style = Style {
+        colour: terminal::colour_on_stdout(),
+        width: terminal::width(),
+    };
     let started = Instant::now();
     let out = BufWriter::new(io::stdout().lock());
-    let mut showing = Showing::new(
-        out,
-        args.output == Output::Json,
-        args.min_level,
-        args.style(),
-    );
+    let mut showing = Showing::new(out, args.output == Output::Json, args.min_level, style);
     showing.cancel_on_error(Arc::clone(&options.cancel));
     let report = replay(archives, rules, &mut engine, options, &mut showing);
     let shown = showing.finish()?;
@@ -182,14 +174,8 @@ fn show(
     }
     if args.output == Output::Text {
         let reading = reading(&report, elapsed);
-        let colour = io::stderr().is_terminal() && args.style().colour;
-        terminal::say(&shown.summary.text(
-            &reading,
-            Style {
-                colour,
-                ..args.style()
-            },
-        ));
+        let colour = io::stderr().is_terminal() && style.colour;
+        terminal::say(&shown.summary.text(&reading, Style { colour, ..style }));
     }
     if args.stats.is_some() {
         terminal::say(&stats::line(&report, &shown, &engine.stats(), elapsed));
@@ -227,10 +213,29 @@ fn find(paths: &[PathBuf]) -> Result<Vec<Archive>, Failure> {
         let texts: Vec<String> = problems.iter().map(ToString::to_string).collect();
         Failure::Unreadable(texts.join("\n"))
     })?;
-    for skipped in &found.skipped {
-        terminal::say(&format!("left out {}: {}", skipped.input, skipped.what));
-    }
+    tell_left_out(&found.skipped);
     Ok(found.archives)
+}
+
+/// Says on stderr, in one line, which files in directories are no audit logs.
+fn tell_left_out(skipped: &[Problem]) {
+    const NAMED: usize = 3;
+    if skipped.is_empty() {
+        return;
+    }
+    let named: Vec<&str> = skipped
+        .iter()
+        .take(NAMED)
+        .map(|problem| problem.input.as_str())
+        .collect();
+    let more = match skipped.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    terminal::say(&format!(
+        "left out, no audit log: {}{more}",
+        named.join(", ")
+    ));
 }
 
 /// Says on stderr what could not be read, with a few examples of each kind.

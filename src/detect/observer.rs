@@ -1,6 +1,6 @@
 //! The half of the engine that looks at one event and keeps nothing of it. One for each thread.
 
-use std::{borrow::Cow, sync::Arc};
+use std::sync::Arc;
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
@@ -11,7 +11,7 @@ use super::{
     trace::Callers,
 };
 use crate::{
-    event::{Event, Field, Stage},
+    event::{Event, Field, REDACTED, Stage},
     rule::{Matcher, RuleSet},
     window::Key,
 };
@@ -93,12 +93,16 @@ fn combination(
     choice: &Choice<'_>,
     bytes: &mut Vec<u8>,
 ) -> Combination {
-    let value = |field| match choice.of(field) {
-        Some(value) => Some(Box::from(value)),
-        None => event
-            .first(field)
-            .map(Cow::into_owned)
-            .map(String::into_boxed_str),
+    let value = |field| {
+        let value = match choice.of(field) {
+            Some(value) => Box::from(value),
+            None => event.first(field)?.into_owned().into_boxed_str(),
+        };
+        Some(if event.is_secret(field) {
+            REDACTED.into()
+        } else {
+            value
+        })
     };
     Combination {
         values: plan.wanted.iter().map(value).collect(),
