@@ -5,6 +5,7 @@ mod stats;
 
 use std::{
     io::{self, BufWriter, IsTerminal as _, Write as _},
+    mem::ManuallyDrop,
     path::PathBuf,
     sync::{
         Arc,
@@ -120,7 +121,10 @@ pub(super) fn run(args: &ReplayArgs) -> Result<(), Failure> {
     let archives = find(&args.inputs)?;
     let options = args.options();
     end_on_interrupt(&options.cancel);
-    let mut engine = Engine::new(Arc::clone(&rules), detect::Settings::default());
+    // The process is about to end when it is done with the engine; taking its many small pieces
+    // apart before would only take time.
+    let mut engine =
+        ManuallyDrop::new(Engine::new(Arc::clone(&rules), detect::Settings::default()));
     if !learned.is_empty() {
         let learning = Options {
             from: None,
@@ -130,7 +134,7 @@ pub(super) fn run(args: &ReplayArgs) -> Result<(), Failure> {
         let report = replay(learned, &rules, &mut engine, &learning, &mut Learning);
         tell_problems(&report);
     }
-    show(args, archives, &rules, engine, &options)
+    show(args, archives, &rules, &mut engine, &options)
 }
 
 impl ReplayArgs {
@@ -154,7 +158,7 @@ fn show(
     args: &ReplayArgs,
     archives: Vec<Archive>,
     rules: &Arc<RuleSet>,
-    mut engine: Engine,
+    engine: &mut Engine,
     options: &Options,
 ) -> Result<(), Failure> {
     let style = Style {
@@ -165,7 +169,7 @@ fn show(
     let out = BufWriter::new(io::stdout().lock());
     let mut showing = Showing::new(out, args.output == Output::Json, args.min_level, style);
     showing.cancel_on_error(Arc::clone(&options.cancel));
-    let report = replay(archives, rules, &mut engine, options, &mut showing);
+    let report = replay(archives, rules, engine, options, &mut showing);
     let shown = showing.finish()?;
     let elapsed = started.elapsed();
     tell_problems(&report);
