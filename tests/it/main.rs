@@ -1,5 +1,11 @@
 //! auditwatch as people use it: the built program and the whole library, on real logs.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
+
 mod closed_pipe;
 mod program;
 mod promises;

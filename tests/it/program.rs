@@ -65,7 +65,9 @@ pub(crate) fn answer(command: &mut Command, stdin: &[u8]) -> Answer {
         std::thread::spawn(move || drop(pipe.write_all(&bytes)))
     });
     let output = child.wait_with_output().unwrap();
-    feed.into_iter().for_each(|thread| thread.join().unwrap());
+    if let Some(thread) = feed {
+        thread.join().unwrap();
+    }
     Answer {
         code: output.status.code().unwrap_or(-1),
         stdout: String::from_utf8(output.stdout).unwrap(),

@@ -49,7 +49,7 @@ fn each_sample_gives_its_alerts_and_no_other() {
     let mut files: Vec<String> = fs::read_dir(root().join("sample-logs"))
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .filter(|name| name.ends_with(".gz"))
+        .filter(|name| name.contains(".jsonl"))
         .collect();
     files.sort();
     assert!(files.iter().eq(expected.keys()), "{files:?}");
