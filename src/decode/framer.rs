@@ -432,7 +432,7 @@ impl Framer {
 }
 
 /// How many blocks' memory is kept for the next ones.
-const SPARE_MAX: usize = 4;
+const SPARE_MAX: usize = 2;
 
 /// Bytes that are held, and behind them room that was made zero once and need not be again.
 #[derive(Debug, Default)]
