@@ -26,7 +26,7 @@ use crate::{
     pipeline::replay::{Options, RejectSample, Report, replay},
     report::{Reading, Style},
     rule::{RuleSet, Severity},
-    source::archive::{self, Archive},
+    source::archive::{self, Archive, Problem},
     units::Time,
 };
 
@@ -113,7 +113,7 @@ pub(super) fn run(args: &ReplayArgs) -> Result<(), Failure> {
         && from >= to
     {
         return Err(Failure::Wrong(format!(
-            "nothing lies between --from {from} and --to {to}"
+            "nothing lies between --from {from} and --to {to}; give --from the earlier one"
         )));
     }
     let rules = args.rules.load()?;
@@ -217,10 +217,29 @@ fn find(paths: &[PathBuf]) -> Result<Vec<Archive>, Failure> {
         let texts: Vec<String> = problems.iter().map(ToString::to_string).collect();
         Failure::Unreadable(texts.join("\n"))
     })?;
-    for skipped in &found.skipped {
-        terminal::say(&format!("left out {}: {}", skipped.input, skipped.what));
-    }
+    tell_left_out(&found.skipped);
     Ok(found.archives)
+}
+
+/// Says on stderr, in one line, which files in directories are no audit logs.
+fn tell_left_out(skipped: &[Problem]) {
+    const NAMED: usize = 3;
+    if skipped.is_empty() {
+        return;
+    }
+    let named: Vec<&str> = skipped
+        .iter()
+        .take(NAMED)
+        .map(|problem| problem.input.as_str())
+        .collect();
+    let more = match skipped.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    terminal::say(&format!(
+        "left out, no audit log: {}{more}",
+        named.join(", ")
+    ));
 }
 
 /// Says on stderr what could not be read, with a few examples of each kind.

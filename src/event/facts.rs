@@ -107,8 +107,8 @@ impl Facts {
     ];
 
     /// Reads what an alert needs from an event. Names and words that Kubernetes checks are only
-    /// cut; free text (the URI, the user agent, user names of outside authenticators) is also
-    /// searched for secrets.
+    /// cut; free text (the URI and its parts, the user agent, user names of outside
+    /// authenticators) is also searched for secrets.
     pub fn of(event: &Event<'_>) -> Self {
         Self {
             cluster: event.context().cluster.as_str().into(),
@@ -161,7 +161,7 @@ impl OriginFacts {
         Self {
             ip: event.origin_ip().map(word),
             scope: event.origin_scope().name(),
-            client: event.client().map(word).unwrap_or_default(),
+            client: event.client().map(free).unwrap_or_default(),
             user_agent: event.text(Slot::UserAgent).map(free).unwrap_or_default(),
         }
     }
@@ -170,13 +170,14 @@ impl OriginFacts {
 impl TargetFacts {
     /// What an event acts on.
     pub fn of(event: &Event<'_>) -> Self {
-        let slot = |slot| event.text(slot).map(word);
+        // They come from the path of the request, where a caller may write what he likes.
+        let slot = |slot| event.text(slot).map(free);
         Self {
-            verb: slot(Slot::Verb).unwrap_or_default(),
+            verb: event.text(Slot::Verb).map(word).unwrap_or_default(),
             resource: slot(Slot::Resource),
             subresource: slot(Slot::Subresource),
             namespace: slot(Slot::Namespace),
-            name: event.text(Slot::Name).map(free),
+            name: slot(Slot::Name),
         }
     }
 }

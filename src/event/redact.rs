@@ -4,6 +4,8 @@ use std::{borrow::Cow, sync::LazyLock};
 
 use regex::{Captures, Regex, RegexSet};
 
+use super::{Event, Field, Slot};
+
 /// What stands in place of a secret.
 pub const REDACTED: &str = "[redacted]";
 
@@ -52,6 +54,29 @@ pub fn redact(text: &str) -> Cow<'_, str> {
         }
     }
     clean
+}
+
+impl Event<'_> {
+    /// Whether a field looks into that part of a body which is secret whatever it looks like: of
+    /// a Secret all but its type and metadata, of requests for tokens and of their reviews the
+    /// token. Such values are matched and counted, and never shown.
+    pub fn is_secret(&self, field: &Field) -> bool {
+        let Some((_, path)) = field
+            .name()
+            .split_once('.')
+            .filter(|(body, _)| matches!(*body, "requestObject" | "responseObject"))
+        else {
+            return false;
+        };
+        let is = |slot, name| self.text(slot).as_deref() == Some(name);
+        if is(Slot::Resource, "secrets") {
+            let is_plain = matches!(path, "type" | "kind" | "apiVersion")
+                || path.starts_with("metadata.") && !path.contains("last-applied-configuration");
+            return !is_plain;
+        }
+        let has_token = is(Slot::Subresource, "token") || is(Slot::Resource, "tokenreviews");
+        has_token && path.rsplit('.').next() == Some("token")
+    }
 }
 
 /// The text redacted and cut in the middle to at most `max` characters.

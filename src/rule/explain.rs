@@ -7,7 +7,7 @@ use super::{
     detection::{Clause, Item, Selection},
     predicate::{Predicate, Source},
 };
-use crate::event::{Event, Field, REDACTED, Slot, redact};
+use crate::event::{Event, REDACTED, redact};
 
 /// A part of a rule and whether the event meets it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,7 +134,7 @@ fn values(item: &Item, event: &Event<'_>) -> Vec<String> {
         let Source::Field(field) = &predicate.source else {
             return;
         };
-        if is_secret(field, event) {
+        if event.is_secret(field) {
             values = vec![REDACTED.to_owned()];
             return;
         }
@@ -149,16 +149,6 @@ fn values(item: &Item, event: &Event<'_>) -> Vec<String> {
         });
     });
     values
-}
-
-/// Whether a field looks into a body that holds secrets: of a Secret, or of a token request.
-fn is_secret(field: &Field, event: &Event<'_>) -> bool {
-    let body = ["requestObject", "responseObject"]
-        .iter()
-        .any(|body| field.name().starts_with(body));
-    let secret = event.slots().raw(Slot::Resource) == "\"secrets\""
-        || event.slots().raw(Slot::Subresource) == "\"token\"";
-    body && secret
 }
 
 fn shown(text: &str) -> String {

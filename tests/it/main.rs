@@ -1,0 +1,9 @@
+//! auditwatch as people use it: the built program and the whole library, on real logs.
+
+mod closed_pipe;
+mod program;
+mod promises;
+mod rule_cases;
+mod sample_logs;
+mod secrets_stay;
+mod wrong_input;
