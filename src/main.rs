@@ -2,10 +2,12 @@
 
 use std::process::ExitCode;
 
-/// Events that match leave many small pieces, often freed on another thread than made them:
-/// this allocator takes an eighth off a replay.
+use mimalloc::MiMalloc;
+
+/// Observations live for a moment and die on another thread than the one that made them: this
+/// allocator takes that an eighth faster than the system's, in as much memory.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     auditwatch::cli::main()
