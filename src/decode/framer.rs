@@ -432,7 +432,7 @@ impl Framer {
 }
 
 /// How many blocks' memory is kept for the next ones.
-const SPARE_MAX: usize = 4;
+const SPARE_MAX: usize = 2;
 
 /// Bytes that are held, and behind them room that was made zero once and need not be again.
 #[derive(Debug, Default)]
@@ -490,4 +490,38 @@ fn skip_nuls(bytes: &[u8], at: &mut usize) {
         .iter()
         .take_while(|byte| **byte == 0);
     *at += nuls.count();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_that_serves_again_leaves_nothing_behind() {
+        let limits = Limits {
+            block_bytes: 64,
+            record_bytes_max: 1_000,
+        };
+        let lines: Vec<String> = (0..200)
+            .map(|n| format!("{{\"n\":\"{}\"}}\n", "x".repeat(n * 7 % 90)))
+            .collect();
+        let text = lines.concat();
+        let (mut framer, mut reader) = (Framer::new(limits), text.as_bytes());
+        let (mut seen, mut reused) = (Vec::new(), 0);
+        let mut is_over = false;
+        while !is_over {
+            is_over = framer.read_from(&mut reader).unwrap() == 0;
+            if is_over {
+                framer.finish();
+            }
+            while let Some(block) = framer.next_block() {
+                assert_eq!(block.offset, seen.len() as u64);
+                seen.extend_from_slice(&block.bytes);
+                framer.recycle(block.bytes);
+                reused += framer.spare.len();
+            }
+        }
+        assert_eq!(seen, text.as_bytes());
+        assert!(reused > 0);
+    }
 }
