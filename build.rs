@@ -2,7 +2,9 @@
 //! `src/rule/shipped.rs`, in the order of the paths, so that two builds of one tree are the same.
 
 use std::{
-    env, fs, io,
+    env,
+    fmt::Write as _,
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -15,10 +17,8 @@ fn main() -> io::Result<()> {
             .unwrap_or(&path)
             .display()
             .to_string();
-        table.push_str(&format!(
-            "    ({name:?}, include_str!({:?})),\n",
-            path.display()
-        ));
+        // Writing to a String succeeds.
+        let _ = writeln!(table, "    ({name:?}, include_str!({:?})),", path.display());
     }
     table.push_str("]\n");
     println!("cargo::rerun-if-changed=rules");
@@ -39,7 +39,9 @@ fn yaml_files(folder: &Path) -> io::Result<Vec<PathBuf>> {
                 .unwrap_or_default();
             if path.is_dir() {
                 folders.push(path);
-            } else if name.ends_with(".yml") && !name.ends_with(".cases.yml") {
+            } else if path.extension().is_some_and(|extension| extension == "yml")
+                && !name.ends_with(".cases.yml")
+            {
                 files.push(path);
             }
         }

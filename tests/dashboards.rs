@@ -1,9 +1,6 @@
 //! Holds the dashboards and Prometheus alerts to the metrics that there really are.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot go on says so by a panic"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::{
     collections::BTreeSet,

@@ -5,6 +5,7 @@ mod stats;
 
 use std::{
     io::{self, BufWriter, IsTerminal as _, Write as _},
+    mem::ManuallyDrop,
     path::PathBuf,
     sync::{
         Arc,
@@ -25,7 +26,7 @@ use crate::{
     pipeline::replay::{Options, RejectSample, Report, replay},
     report::{Reading, Style},
     rule::{RuleSet, Severity},
-    source::archive::{self, Archive},
+    source::archive::{self, Archive, Problem},
     units::Time,
 };
 
@@ -120,7 +121,10 @@ pub(super) fn run(args: &ReplayArgs) -> Result<(), Failure> {
     let archives = find(&args.inputs)?;
     let options = args.options();
     end_on_interrupt(&options.cancel);
-    let mut engine = Engine::new(Arc::clone(&rules), detect::Settings::default());
+    // The process is about to end when it is done with the engine; taking its many small pieces
+    // apart before would only take time.
+    let mut engine =
+        ManuallyDrop::new(Engine::new(Arc::clone(&rules), detect::Settings::default()));
     if !learned.is_empty() {
         let learning = Options {
             from: None,
@@ -130,7 +134,7 @@ pub(super) fn run(args: &ReplayArgs) -> Result<(), Failure> {
         let report = replay(learned, &rules, &mut engine, &learning, &mut Learning);
         tell_problems(&report);
     }
-    show(args, archives, &rules, engine, &options)
+    show(args, archives, &rules, &mut engine, &options)
 }
 
 impl ReplayArgs {
@@ -147,13 +151,6 @@ impl ReplayArgs {
             ..Options::default()
         }
     }
-
-    fn style(&self) -> Style {
-        Style {
-            colour: terminal::colour_on_stdout(),
-            width: terminal::width(),
-        }
-    }
 }
 
 /// Reads the archives and shows what comes of them.
@@ -161,19 +158,18 @@ fn show(
     args: &ReplayArgs,
     archives: Vec<Archive>,
     rules: &Arc<RuleSet>,
-    mut engine: Engine,
+    engine: &mut Engine,
     options: &Options,
 ) -> Result<(), Failure> {
+    let style = Style {
+        colour: terminal::colour_on_stdout(),
+        width: terminal::width(),
+    };
     let started = Instant::now();
     let out = BufWriter::new(io::stdout().lock());
-    let mut showing = Showing::new(
-        out,
-        args.output == Output::Json,
-        args.min_level,
-        args.style(),
-    );
+    let mut showing = Showing::new(out, args.output == Output::Json, args.min_level, style);
     showing.cancel_on_error(Arc::clone(&options.cancel));
-    let report = replay(archives, rules, &mut engine, options, &mut showing);
+    let report = replay(archives, rules, engine, options, &mut showing);
     let shown = showing.finish()?;
     let elapsed = started.elapsed();
     tell_problems(&report);
@@ -182,14 +178,8 @@ fn show(
     }
     if args.output == Output::Text {
         let reading = reading(&report, elapsed);
-        let colour = io::stderr().is_terminal() && args.style().colour;
-        terminal::say(&shown.summary.text(
-            &reading,
-            Style {
-                colour,
-                ..args.style()
-            },
-        ));
+        let colour = io::stderr().is_terminal() && style.colour;
+        terminal::say(&shown.summary.text(&reading, Style { colour, ..style }));
     }
     if args.stats.is_some() {
         terminal::say(&stats::line(&report, &shown, &engine.stats(), elapsed));
@@ -227,10 +217,29 @@ fn find(paths: &[PathBuf]) -> Result<Vec<Archive>, Failure> {
         let texts: Vec<String> = problems.iter().map(ToString::to_string).collect();
         Failure::Unreadable(texts.join("\n"))
     })?;
-    for skipped in &found.skipped {
-        terminal::say(&format!("left out {}: {}", skipped.input, skipped.what));
-    }
+    tell_left_out(&found.skipped);
     Ok(found.archives)
+}
+
+/// Says on stderr, in one line, which files in directories are no audit logs.
+fn tell_left_out(skipped: &[Problem]) {
+    const NAMED: usize = 3;
+    if skipped.is_empty() {
+        return;
+    }
+    let named: Vec<&str> = skipped
+        .iter()
+        .take(NAMED)
+        .map(|problem| problem.input.as_str())
+        .collect();
+    let more = match skipped.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    terminal::say(&format!(
+        "left out, no audit log: {}{more}",
+        named.join(", ")
+    ));
 }
 
 /// Says on stderr what could not be read, with a few examples of each kind.

@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 use super::{Failure, rule_set::RuleArgs, terminal};
 use crate::{
     diagnostic::nearest,
+    event::Field,
     rule::{Correlation, Extension, Kind, RuleMeta, RuleSet, Severity},
 };
 
@@ -86,11 +87,7 @@ fn list(set: &RuleSet) -> Vec<Listed<'_>> {
         extension: &rule.extension,
         reports: rule.reports,
         correlation: None,
-        fields: rule
-            .fields()
-            .into_iter()
-            .map(|field| field.name())
-            .collect(),
+        fields: rule.fields().into_iter().map(Field::name).collect(),
     });
     let correlations = set.correlations.iter().map(|correlation| Listed {
         meta: &correlation.meta,

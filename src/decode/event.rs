@@ -443,73 +443,73 @@ enum Field {
 
 fn event_field(key: &str) -> Option<Field> {
     use Shape::{Any, List, Map, NeededText, Text};
-    Some(match key {
-        "kind" => Field::Slot(Slot::Kind, Text),
-        "apiVersion" => Field::Slot(Slot::ApiVersion, Text),
-        "level" => Field::Slot(Slot::Level, Text),
-        "auditID" => Field::Slot(Slot::AuditId, NeededText),
-        "stage" => Field::Slot(Slot::Stage, NeededText),
-        "requestURI" => Field::Slot(Slot::RequestUri, NeededText),
-        "verb" => Field::Slot(Slot::Verb, NeededText),
-        "user" => Field::Part(user_field),
-        "impersonatedUser" => Field::Part(impersonated_field),
-        "sourceIPs" => Field::Slot(Slot::SourceIps, List),
-        "userAgent" => Field::Slot(Slot::UserAgent, Text),
-        "objectRef" => Field::Part(object_field),
-        "responseStatus" => Field::Part(status_field),
-        "requestObject" => Field::Slot(Slot::RequestObject, Any),
-        "responseObject" => Field::Slot(Slot::ResponseObject, Any),
-        "requestReceivedTimestamp" => Field::Slot(Slot::RequestReceived, NeededText),
-        "stageTimestamp" => Field::Slot(Slot::StageTimestamp, NeededText),
-        "annotations" => Field::Slot(Slot::Annotations, Map),
-        "authenticationMetadata" => Field::Slot(Slot::AuthenticationMetadata, Map),
-        "items" => Field::Items,
+    Some(match key.as_bytes() {
+        b"kind" => Field::Slot(Slot::Kind, Text),
+        b"apiVersion" => Field::Slot(Slot::ApiVersion, Text),
+        b"level" => Field::Slot(Slot::Level, Text),
+        b"auditID" => Field::Slot(Slot::AuditId, NeededText),
+        b"stage" => Field::Slot(Slot::Stage, NeededText),
+        b"requestURI" => Field::Slot(Slot::RequestUri, NeededText),
+        b"verb" => Field::Slot(Slot::Verb, NeededText),
+        b"user" => Field::Part(user_field),
+        b"impersonatedUser" => Field::Part(impersonated_field),
+        b"sourceIPs" => Field::Slot(Slot::SourceIps, List),
+        b"userAgent" => Field::Slot(Slot::UserAgent, Text),
+        b"objectRef" => Field::Part(object_field),
+        b"responseStatus" => Field::Part(status_field),
+        b"requestObject" => Field::Slot(Slot::RequestObject, Any),
+        b"responseObject" => Field::Slot(Slot::ResponseObject, Any),
+        b"requestReceivedTimestamp" => Field::Slot(Slot::RequestReceived, NeededText),
+        b"stageTimestamp" => Field::Slot(Slot::StageTimestamp, NeededText),
+        b"annotations" => Field::Slot(Slot::Annotations, Map),
+        b"authenticationMetadata" => Field::Slot(Slot::AuthenticationMetadata, Map),
+        b"items" => Field::Items,
         _ => return None,
     })
 }
 
 fn user_field(key: &str) -> Option<Field> {
-    Some(match key {
-        "username" => Field::Slot(Slot::UserName, Shape::NeededText),
-        "uid" => Field::Slot(Slot::UserUid, Shape::Text),
-        "groups" => Field::Slot(Slot::UserGroups, Shape::List),
-        "extra" => Field::Slot(Slot::UserExtra, Shape::Map),
+    Some(match key.as_bytes() {
+        b"username" => Field::Slot(Slot::UserName, Shape::NeededText),
+        b"uid" => Field::Slot(Slot::UserUid, Shape::Text),
+        b"groups" => Field::Slot(Slot::UserGroups, Shape::List),
+        b"extra" => Field::Slot(Slot::UserExtra, Shape::Map),
         _ => return None,
     })
 }
 
 fn impersonated_field(key: &str) -> Option<Field> {
-    Some(match key {
-        "username" => Field::Slot(Slot::ImpersonatedName, Shape::NeededText),
-        "uid" => Field::Slot(Slot::ImpersonatedUid, Shape::Text),
-        "groups" => Field::Slot(Slot::ImpersonatedGroups, Shape::List),
-        "extra" => Field::Slot(Slot::ImpersonatedExtra, Shape::Map),
+    Some(match key.as_bytes() {
+        b"username" => Field::Slot(Slot::ImpersonatedName, Shape::NeededText),
+        b"uid" => Field::Slot(Slot::ImpersonatedUid, Shape::Text),
+        b"groups" => Field::Slot(Slot::ImpersonatedGroups, Shape::List),
+        b"extra" => Field::Slot(Slot::ImpersonatedExtra, Shape::Map),
         _ => return None,
     })
 }
 
 fn object_field(key: &str) -> Option<Field> {
-    let slot = match key {
-        "resource" => Slot::Resource,
-        "namespace" => Slot::Namespace,
-        "name" => Slot::Name,
-        "uid" => Slot::Uid,
-        "apiGroup" => Slot::ApiGroup,
-        "apiVersion" => Slot::ObjectApiVersion,
-        "resourceVersion" => Slot::ResourceVersion,
-        "subresource" => Slot::Subresource,
+    let slot = match key.as_bytes() {
+        b"resource" => Slot::Resource,
+        b"namespace" => Slot::Namespace,
+        b"name" => Slot::Name,
+        b"uid" => Slot::Uid,
+        b"apiGroup" => Slot::ApiGroup,
+        b"apiVersion" => Slot::ObjectApiVersion,
+        b"resourceVersion" => Slot::ResourceVersion,
+        b"subresource" => Slot::Subresource,
         _ => return None,
     };
     Some(Field::Slot(slot, Shape::Text))
 }
 
 fn status_field(key: &str) -> Option<Field> {
-    Some(match key {
-        "code" => Field::Slot(Slot::StatusCode, Shape::Number),
-        "status" => Field::Slot(Slot::StatusStatus, Shape::Text),
-        "reason" => Field::Slot(Slot::StatusReason, Shape::Text),
-        "message" => Field::Slot(Slot::StatusMessage, Shape::Text),
-        "details" => Field::Slot(Slot::StatusDetails, Shape::Map),
+    Some(match key.as_bytes() {
+        b"code" => Field::Slot(Slot::StatusCode, Shape::Number),
+        b"status" => Field::Slot(Slot::StatusStatus, Shape::Text),
+        b"reason" => Field::Slot(Slot::StatusReason, Shape::Text),
+        b"message" => Field::Slot(Slot::StatusMessage, Shape::Text),
+        b"details" => Field::Slot(Slot::StatusDetails, Shape::Map),
         _ => return None,
     })
 }

@@ -6,6 +6,7 @@
 use std::{
     collections::VecDeque,
     io::{self, Read},
+    ops::Deref,
 };
 
 use bytes::Bytes;
@@ -106,7 +107,9 @@ pub struct Framer {
     limits: Limits,
     mode: Mode,
     /// The part of the stream that was not given out.
-    buffer: Vec<u8>,
+    buffer: Buffer,
+    /// Memory of blocks that are done with.
+    spare: Vec<Vec<u8>>,
     /// Where `buffer` begins in the stream.
     base: u64,
     /// How much of `buffer` the mode has seen.
@@ -127,7 +130,8 @@ impl Framer {
         Self {
             limits,
             mode: Mode::Sniffing(Sniff::default()),
-            buffer: Vec::new(),
+            buffer: Buffer::default(),
+            spare: Vec::new(),
             base: offset,
             scanned: 0,
             rejects: Vec::new(),
@@ -150,7 +154,8 @@ impl Framer {
     pub fn feed(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let (piece, rest) = bytes.split_at(bytes.len().min(self.limits.block_bytes));
-            self.buffer.extend_from_slice(piece);
+            self.buffer.room(piece.len())[..piece.len()].copy_from_slice(piece);
+            self.buffer.held += piece.len();
             self.advance();
             bytes = rest;
         }
@@ -162,16 +167,14 @@ impl Framer {
     /// # Errors
     /// The reader's.
     pub fn read_from(&mut self, reader: &mut impl Read) -> io::Result<usize> {
-        let held = self.buffer.len();
-        self.buffer.resize(held + self.limits.block_bytes, 0);
+        let room = self.buffer.room(self.limits.block_bytes);
         let read = loop {
-            match reader.read(&mut self.buffer[held..]) {
+            match reader.read(room) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 read => break read,
             }
         };
-        self.buffer
-            .truncate(held + read.as_ref().map_or(0, |count| *count));
+        self.buffer.held += read.as_ref().map_or(0, |count| *count);
         self.advance();
         read
     }
@@ -181,6 +184,19 @@ impl Framer {
         let block = self.ready.pop_front()?;
         self.consumed = block.end();
         Some(block)
+    }
+
+    /// Takes back the bytes of a block that is done with, so that their memory serves for the
+    /// next one. Without this all is the same, but each block's memory is asked for, and made
+    /// zero, anew.
+    pub fn recycle(&mut self, bytes: Bytes) {
+        if self.spare.len() < SPARE_MAX && bytes.is_unique() {
+            let memory = Vec::from(bytes);
+            // One that a single long record made large is not worth keeping.
+            if memory.capacity() <= 2 * self.limits.block_bytes {
+                self.spare.push(memory);
+            }
+        }
     }
 
     /// Makes blocks of all whole records, full or not, for [`next_block`](Self::next_block) to
@@ -298,7 +314,7 @@ impl Framer {
                 .iter()
                 .take_while(|byte| byte.is_ascii_whitespace() || **byte == 0)
                 .count();
-            self.buffer.drain(..blank);
+            self.buffer.drop_front(blank);
             self.base += blank as u64;
             self.consumed = self.consumed.max(self.base);
         }
@@ -371,7 +387,7 @@ impl Framer {
             self.cut(tail);
         }
         let dropped = line_end - tail;
-        self.buffer.drain(..dropped);
+        self.buffer.drop_front(dropped);
         self.base += dropped as u64;
         self.scanned = 0;
     }
@@ -384,11 +400,10 @@ impl Framer {
         if length == 0 && self.rejects.is_empty() {
             return;
         }
-        let rest = self.buffer.get(length..).unwrap_or_default();
-        let mut next = Vec::with_capacity(rest.len() + self.limits.block_bytes);
-        next.extend_from_slice(rest);
-        let mut bytes = std::mem::replace(&mut self.buffer, next);
-        bytes.truncate(length);
+        let next = self.spare.pop().unwrap_or_default();
+        let bytes = self
+            .buffer
+            .split_off_front(length, next, self.limits.block_bytes);
         let offset = self.base;
         self.base += length as u64;
         self.scanned = self.scanned.saturating_sub(length);
@@ -416,6 +431,56 @@ impl Framer {
     }
 }
 
+/// How many blocks' memory is kept for the next ones.
+const SPARE_MAX: usize = 2;
+
+/// Bytes that are held, and behind them room that was made zero once and need not be again.
+#[derive(Debug, Default)]
+struct Buffer {
+    bytes: Vec<u8>,
+    held: usize,
+}
+
+impl Deref for Buffer {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes[..self.held]
+    }
+}
+
+impl Buffer {
+    /// At least `count` bytes behind those that are held. What is put there is held once `held`
+    /// says so.
+    fn room(&mut self, count: usize) -> &mut [u8] {
+        let needed = self.held + count;
+        if self.bytes.len() < needed {
+            self.bytes.resize(needed, 0);
+        }
+        &mut self.bytes[self.held..needed]
+    }
+
+    fn drop_front(&mut self, count: usize) {
+        self.bytes.copy_within(count..self.held, 0);
+        self.held -= count;
+    }
+
+    /// Gives away the first `length` bytes and goes on with the others in `next`, which is memory
+    /// with anything in it and soon needs `room` more.
+    fn split_off_front(&mut self, length: usize, mut next: Vec<u8>, room: usize) -> Vec<u8> {
+        let rest = &self.bytes[length..self.held];
+        next.reserve_exact((rest.len() + room).saturating_sub(next.len()));
+        if next.len() < rest.len() {
+            next.resize(rest.len(), 0);
+        }
+        next[..rest.len()].copy_from_slice(rest);
+        self.held = rest.len();
+        let mut bytes = std::mem::replace(&mut self.bytes, next);
+        bytes.truncate(length);
+        bytes
+    }
+}
+
 /// Moves an index over NUL bytes: what a log file has at its beginning after it was truncated
 /// under its writer.
 fn skip_nuls(bytes: &[u8], at: &mut usize) {
@@ -425,4 +490,38 @@ fn skip_nuls(bytes: &[u8], at: &mut usize) {
         .iter()
         .take_while(|byte| **byte == 0);
     *at += nuls.count();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_that_serves_again_leaves_nothing_behind() {
+        let limits = Limits {
+            block_bytes: 64,
+            record_bytes_max: 1_000,
+        };
+        let lines: Vec<String> = (0..200)
+            .map(|n| format!("{{\"n\":\"{}\"}}\n", "x".repeat(n * 7 % 90)))
+            .collect();
+        let text = lines.concat();
+        let (mut framer, mut reader) = (Framer::new(limits), text.as_bytes());
+        let (mut seen, mut reused) = (Vec::new(), 0);
+        let mut is_over = false;
+        while !is_over {
+            is_over = framer.read_from(&mut reader).unwrap() == 0;
+            if is_over {
+                framer.finish();
+            }
+            while let Some(block) = framer.next_block() {
+                assert_eq!(block.offset, seen.len() as u64);
+                seen.extend_from_slice(&block.bytes);
+                framer.recycle(block.bytes);
+                reused += framer.spare.len();
+            }
+        }
+        assert_eq!(seen, text.as_bytes());
+        assert!(reused > 0);
+    }
 }

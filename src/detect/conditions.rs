@@ -3,17 +3,19 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use smallvec::SmallVec;
+
 use super::{
-    Detection, Hit, Settings, Stats, Trace,
+    Combination, Detection, Hit, Settings, Stats, Trace,
     plan::{Condition, Feed, Plan, RulePlan},
-    state::{Baselines, Window},
+    state::{Baselines, Counting, Outcome},
     told::{self, Told, Values},
     why,
 };
 use crate::{
-    rule::{Correlation, Extras, Kind, Member, Rule, RuleSet},
-    units::Time,
-    window::Step,
+    rule::{Correlation, Extras, Kind, Member, Rule, RuleSet, Source},
+    units::{Span, Time},
+    window::{Key, Step},
 };
 
 /// All rules with their state.
@@ -22,23 +24,35 @@ pub(super) struct Conditions {
     plan: Arc<Plan>,
     settings: Settings,
     baselines: Vec<Baselines>,
-    windows: Vec<Window>,
+    windows: Vec<Counting>,
     /// Numbers that stand for rules and correlations as long as their meaning stays.
     tokens: BTreeMap<u64, u32>,
     last_token: u32,
     unkeyed: u64,
+    combinations_dropped: u64,
 }
 
 /// One rule matched one event, and when that was.
 #[derive(Clone, Copy)]
 pub(super) struct Met<'a> {
     pub hit: &'a Hit,
+    /// Which of the hit's combinations: from the first number up to the second.
+    pub combinations: (usize, usize),
     /// The event's trace; for a chained correlation that of its member's newest evidence.
     pub trace: &'a Arc<Trace>,
+    /// For a chained correlation what its member's step counted; else empty.
+    pub step: &'a [Arc<Trace>],
     /// Event time.
     pub time: Time,
     /// The earliest event time that is still expected.
     pub horizon: Time,
+}
+
+impl<'a> Met<'a> {
+    /// The first of the combinations.
+    fn combination(&self) -> &'a Combination {
+        self.hit.combination(self.combinations.0)
+    }
 }
 
 /// Where a rule or correlation notes that it counts the request at hand; false when it did before.
@@ -55,6 +69,7 @@ impl Conditions {
             tokens: BTreeMap::new(),
             last_token: 0,
             unkeyed: 0,
+            combinations_dropped: 0,
         };
         conditions.replace(rules);
         conditions
@@ -67,7 +82,7 @@ impl Conditions {
             .into_iter()
             .zip(self.baselines.drain(..))
             .collect();
-        let mut windows: BTreeMap<u64, Window> = old_windows
+        let mut windows: BTreeMap<u64, Counting> = old_windows
             .into_iter()
             .zip(self.windows.drain(..))
             .collect();
@@ -87,10 +102,12 @@ impl Conditions {
             self.baselines
                 .push(kept.unwrap_or_else(|| Baselines::new(rule, &self.settings)));
         }
-        for (correlation, meaning) in rules.correlations.iter().zip(new_windows) {
+        let reaches = reaches(&rules);
+        let counted = rules.correlations.iter().zip(reaches);
+        for ((correlation, reach), meaning) in counted.zip(new_windows) {
             let kept = windows.remove(&meaning);
             self.windows
-                .push(kept.unwrap_or_else(|| Window::new(correlation, &self.settings)));
+                .push(kept.unwrap_or_else(|| Counting::new(correlation, reach, &self.settings)));
         }
         self.plan = Arc::new(Plan::new(&rules));
         self.rules = rules;
@@ -106,10 +123,11 @@ impl Conditions {
         if !claim(self.token(rule.fingerprint)) {
             return;
         }
+        self.combinations_dropped += u64::from(met.hit.dropped);
         let told = if rule.extension.novelty.is_some() || rule.extension.rate.is_some() {
             self.odd_for_its_key(rule, plan, met)
         } else {
-            vec![Told {
+            let told = Told {
                 key: Vec::new(),
                 evidence: vec![Arc::clone(met.trace)],
                 count: 1,
@@ -118,17 +136,17 @@ impl Conditions {
                     ..Extras::default()
                 },
                 why: why::ONE_IS_ENOUGH.to_owned(),
-            }]
+            };
+            vec![(0, told)]
         };
         if told.is_empty() {
             return;
         }
         if rule.reports {
-            let values = Values::new(plan, met.hit, met.trace);
-            out.extend(
-                told.into_iter()
-                    .map(|told| told::detection(&rule.meta, &rule.extension, values, told)),
-            );
+            out.extend(told.into_iter().map(|(at, told)| {
+                let values = Values::new(plan, met.hit.combination(at), met.trace);
+                told::detection(&rule.meta, &rule.extension, values, told)
+            }));
         }
         self.feed(Member::Rule(place), met, claim, out);
     }
@@ -151,57 +169,71 @@ impl Conditions {
             .iter()
             .for_each(|window| window.count_into(stats));
         stats.unkeyed += self.unkeyed;
+        stats.combinations_dropped += self.combinations_dropped;
     }
 
     fn token(&self, fingerprint: u64) -> u32 {
         self.tokens.get(&fingerprint).copied().unwrap_or_default()
     }
 
-    /// What is new, and what is far too much, about an event of a rule with baselines.
-    fn odd_for_its_key(&mut self, rule: &Rule, plan: &RulePlan, met: Met<'_>) -> Vec<Told> {
-        let values = Values::new(plan, met.hit, met.trace);
-        let baselines = &mut self.baselines[met.hit.rule as usize];
-        let evidence = || vec![Arc::clone(met.trace)];
+    /// What is new, and what is far too much, about an event of a rule with baselines; with the
+    /// combination that shows it.
+    fn odd_for_its_key(
+        &mut self,
+        rule: &Rule,
+        plan: &RulePlan,
+        met: Met<'_>,
+    ) -> Vec<(usize, Told)> {
         let mut all = Vec::new();
+        let told = |key, count, extras, why| Told {
+            key,
+            evidence: vec![Arc::clone(met.trace)],
+            count,
+            extras,
+            why,
+        };
+        let baselines = &mut self.baselines[met.hit.rule as usize];
         if let (Some(spec), Some(novelty)) = (&rule.extension.novelty, &mut baselines.novelty) {
-            if let Some((key, value)) = plan.reading(Condition::Novelty, met.hit) {
-                let novel = novelty.observe(key, value, met.time, met.horizon);
-                all.extend(novel.map(|novel| {
-                    let key = values.key(told::names(&spec.by), &spec.by);
-                    let what = values.key(told::names(&spec.of), &spec.of);
-                    let why = why::novelty(novel, &key, &what);
-                    let extras = Extras {
-                        count: 1,
-                        ..Extras::default()
-                    };
-                    Told {
-                        key,
-                        evidence: evidence(),
-                        count: 1,
-                        extras,
-                        why,
-                    }
-                }));
-            } else {
-                self.unkeyed += 1;
+            let keys = keys(plan, Condition::Novelty, met);
+            self.unkeyed += u64::from(keys.is_empty());
+            for Keyed { key, values: read } in keys {
+                let novel = |(at, value): (usize, u64)| {
+                    let novel = novelty.observe(key, value, met.time, met.horizon)?;
+                    Some((at, novel))
+                };
+                // Several new values of one key come with one request, and are told as one.
+                let novel: SmallVec<[_; 1]> = read.into_iter().filter_map(novel).collect();
+                let Some(&(at, first)) = novel.first() else {
+                    continue;
+                };
+                let values = Values::new(plan, met.hit.combination(at), met.trace);
+                let key = values.key(told::names(&spec.by), &spec.by);
+                let what = values.key(told::names(&spec.of), &spec.of);
+                let why = why::novelty(first, &key, &what, novel.len() - 1);
+                let extras = Extras {
+                    count: 1,
+                    ..Extras::default()
+                };
+                all.push((at, told(key, 1, extras, why)));
             }
         }
         if let (Some(spec), Some(rate)) = (&rule.extension.rate, &mut baselines.rate) {
-            if let Some((key, _)) = plan.reading(Condition::Rate, met.hit) {
-                let surge = rate.observe(key, met.time, met.horizon);
-                all.extend(surge.map(|surge| Told {
-                    key: values.key(told::names(&spec.by), &spec.by),
-                    evidence: evidence(),
-                    count: surge.counted,
-                    extras: Extras {
-                        count: surge.count,
-                        timespan: Some(spec.every),
-                        threshold: Some(spec.min),
-                    },
-                    why: why::rate(&surge, spec),
-                }));
-            } else {
-                self.unkeyed += 1;
+            let keys = keys(plan, Condition::Rate, met);
+            self.unkeyed += u64::from(keys.is_empty());
+            for Keyed { key, values } in keys {
+                let Some(surge) = rate.observe(key, met.time, met.horizon) else {
+                    continue;
+                };
+                let at = values[0].0;
+                let values = Values::new(plan, met.hit.combination(at), met.trace);
+                let key = values.key(told::names(&spec.by), &spec.by);
+                let extras = Extras {
+                    count: surge.count,
+                    timespan: Some(spec.every),
+                    threshold: Some(spec.min),
+                };
+                let why = why::rate(&surge, spec);
+                all.push((at, told(key, surge.counted, extras, why)));
             }
         }
         all
@@ -227,34 +259,38 @@ impl Conditions {
                 continue;
             }
             let plan = &plans.rules[met.hit.rule as usize];
-            let Some((key, value)) = plan.reading(Condition::Correlation(feed), met.hit) else {
-                self.unkeyed += 1;
-                continue;
-            };
-            let mut evidence = Vec::new();
-            let window = &mut self.windows[feed.correlation];
-            let step = window.insert(key, (feed.source, value), met, &mut evidence);
-            let Some(newest) = evidence.last().map(Arc::clone) else {
-                continue;
-            };
-            if correlation.reports {
-                let told = self.crossing(correlation, feed, plan, met, (step, evidence));
-                let values = Values::new(plan, met.hit, met.trace);
-                out.push(told::detection(
-                    &correlation.meta,
-                    &correlation.extension,
-                    values,
-                    told,
-                ));
+            let keys = keys(plan, Condition::Correlation(feed), met);
+            self.unkeyed += u64::from(keys.is_empty());
+            for Keyed { key, values } in keys {
+                let at = values[0].0;
+                let met = Met {
+                    combinations: (at, at + 1),
+                    ..met
+                };
+                let window = &mut self.windows[feed.correlation];
+                let Outcome { step, evidence } = window.insert(key, (feed.source, &values), met);
+                let Some(newest) = evidence.last() else {
+                    continue;
+                };
+                if correlation.reports {
+                    let told = self.crossing(correlation, feed, met, step, evidence.clone());
+                    let values = Values::new(plan, met.combination(), met.trace);
+                    out.push(told::detection(
+                        &correlation.meta,
+                        &correlation.extension,
+                        values,
+                        told,
+                    ));
+                }
+                let is_this = Arc::ptr_eq(newest, met.trace);
+                let chained = Met {
+                    trace: newest,
+                    step: &evidence,
+                    time: if is_this { met.time } else { newest.time() },
+                    ..met
+                };
+                self.feed(Member::Correlation(feed.correlation), chained, claim, out);
             }
-            let is_this = Arc::ptr_eq(&newest, met.trace);
-            let time = if is_this { met.time } else { newest.time() };
-            let chained = Met {
-                trace: &newest,
-                time,
-                ..met
-            };
-            self.feed(Member::Correlation(feed.correlation), chained, claim, out);
         }
     }
 
@@ -263,23 +299,20 @@ impl Conditions {
         &self,
         correlation: &Correlation,
         feed: Feed,
-        plan: &RulePlan,
         met: Met<'_>,
-        (step, mut evidence): (Step, Vec<Arc<Trace>>),
+        step: Step,
+        evidence: Vec<Arc<Trace>>,
     ) -> Told {
-        // One event may match several members.
-        evidence.dedup_by(|one, other| Arc::ptr_eq(one, other));
-        let members: Vec<&str> = correlation
-            .sources
-            .iter()
-            .map(|source| match source.member {
-                Member::Rule(at) => self.rules.rules[at].meta.name.as_str(),
-                Member::Correlation(at) => self.rules.correlations[at].meta.name.as_str(),
-            })
-            .collect();
+        let title = |source: &Source| match source.member {
+            Member::Rule(at) => self.rules.rules[at].meta.title.as_str(),
+            Member::Correlation(at) => self.rules.correlations[at].meta.title.as_str(),
+        };
+        let members: Vec<&str> = correlation.sources.iter().map(title).collect();
+        let chain = self.windows[feed.correlation].chain();
         let fields = &correlation.sources[feed.source].key;
+        let plan = &self.plan.rules[met.hit.rule as usize];
         Told {
-            key: Values::new(plan, met.hit, met.trace)
+            key: Values::new(plan, met.combination(), met.trace)
                 .key(correlation.group_by.iter().cloned(), fields),
             count: evidence.len() as u64,
             evidence,
@@ -288,9 +321,50 @@ impl Conditions {
                 timespan: Some(correlation.timespan),
                 threshold: Some(correlation.bounds.min),
             },
-            why: why::correlation(correlation, &members, step),
+            why: why::correlation(correlation, &members, chain, step),
         }
     }
+}
+
+/// A key, and the different values that go with it, each with the first combination that has both.
+struct Keyed {
+    key: Key,
+    values: SmallVec<[(usize, u64); 1]>,
+}
+
+/// The different keys that a condition reads from what was met; none when the event lacks a field.
+fn keys(plan: &RulePlan, condition: Condition, met: Met<'_>) -> SmallVec<[Keyed; 1]> {
+    let mut keys: SmallVec<[Keyed; 1]> = SmallVec::new();
+    for at in met.combinations.0..met.combinations.1 {
+        let Some((key, value)) = plan.reading(condition, met.hit.combination(at)) else {
+            continue;
+        };
+        match keys.iter_mut().find(|known| known.key == key) {
+            Some(known) if known.values.iter().any(|(_, other)| *other == value) => {}
+            Some(known) => known.values.push((at, value)),
+            None => keys.push(Keyed {
+                key,
+                values: SmallVec::from_elem((at, value), 1),
+            }),
+        }
+    }
+    keys
+}
+
+/// How far back the windows of each correlation and of what it counts go.
+fn reaches(rules: &RuleSet) -> Vec<Span> {
+    let mut reaches: Vec<Span> = Vec::new();
+    for correlation in &rules.correlations {
+        let reach = |source: &Source| match source.member {
+            Member::Rule(_) => None,
+            Member::Correlation(at) => reaches.get(at).copied(),
+        };
+        let longest = correlation.sources.iter().filter_map(reach).max();
+        let longest = longest.unwrap_or(Span::ZERO);
+        let reach = correlation.timespan.micros() + longest.micros();
+        reaches.push(Span::from_micros(reach));
+    }
+    reaches
 }
 
 /// The fingerprints of the rules and of the correlations.

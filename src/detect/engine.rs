@@ -83,7 +83,9 @@ impl Engine {
             for hit in &observation.hits {
                 let met = Met {
                     hit,
+                    combinations: (0, hit.combinations().count()),
                     trace,
+                    step: &[],
                     time: placed.time,
                     horizon,
                 };

@@ -7,11 +7,13 @@
 //!
 //! Not here: reading bytes, folding detections into alerts, any clock.
 
+mod combine;
 mod conditions;
 mod detection;
 mod engine;
 mod observation;
 mod observer;
+mod once;
 mod plan;
 mod requests;
 mod settings;
@@ -26,7 +28,7 @@ mod tests;
 
 pub use detection::Detection;
 pub use engine::{Admission, Engine};
-pub use observation::{Hit, Observation, Reading};
+pub use observation::{Combination, Hit, Observation, Reading};
 pub use observer::Observer;
 pub use settings::{Settings, Stats};
 pub use sources::SourceId;

@@ -29,6 +29,35 @@ pub struct Observation {
 pub struct Hit {
     /// The rule's place in the rule set.
     pub rule: u32,
+    /// What is read from the event where each field has one value; the first of those that have
+    /// several.
+    pub first: Combination,
+    /// The same for further combinations of the values of fields that have several; mostly none.
+    pub others: Box<[Combination]>,
+    /// How many combinations there were beyond the cap.
+    pub dropped: u32,
+}
+
+impl Hit {
+    /// How many combinations a hit has at most.
+    pub const COMBINATIONS_MAX: usize = 16;
+
+    /// All combinations, the first one first.
+    pub fn combinations(&self) -> impl Iterator<Item = &Combination> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+
+    /// The combination at a place; the first for a place that is none.
+    pub fn combination(&self, at: usize) -> &Combination {
+        at.checked_sub(1)
+            .and_then(|at| self.others.get(at))
+            .unwrap_or(&self.first)
+    }
+}
+
+/// What is read from an event with one value of each field.
+#[derive(Clone, Debug)]
+pub struct Combination {
     /// The values of the fields that the rule's words need and a trace does not hold, in the order
     /// of the plan that observer and engine share; raw, so nothing for people's eyes yet.
     pub values: Box<[Option<Box<str>>]>,

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 use super::{
-    Hit, Observation, Reading, Trace,
-    plan::{Plan, Read},
+    Combination, Hit, Observation, Reading, Trace,
+    combine::{Choice, Choices},
+    plan::{Plan, Read, RulePlan},
     trace::Callers,
 };
 use crate::{
@@ -56,42 +57,78 @@ impl Observer {
         }
         for &rule in matches {
             let plan = &self.plan.rules[rule];
-            let value = |field| {
-                let value = event.first(field)?;
-                if event.is_secret(field) {
-                    return Some(REDACTED.into());
-                }
-                Some(value.into_owned().into_boxed_str())
-            };
-            observation.hits.push(Hit {
-                rule: rule as u32,
-                values: plan.wanted.iter().map(value).collect(),
-                readings: plan
-                    .reads
-                    .iter()
-                    .map(|read| reading(read, event, &mut self.bytes))
-                    .collect(),
-            });
+            observation
+                .hits
+                .push(hit(rule, plan, event, &mut self.bytes));
         }
-        observation.trace = Some(Arc::new(Trace::of(event, &mut self.callers)));
+        let trace = Trace::of(event, observation.request, &mut self.callers);
+        observation.trace = Some(Arc::new(trace));
         observation
+    }
+}
+
+fn hit(rule: usize, plan: &RulePlan, event: &Event<'_>, bytes: &mut Vec<u8>) -> Hit {
+    let mut hit = Hit {
+        rule: rule as u32,
+        first: combination(plan, event, &Choice::default(), bytes),
+        others: Box::default(),
+        dropped: 0,
+    };
+    if !plan.several.is_empty() {
+        let choices = Choices::of(&plan.several, event);
+        let others = choices.all(Hit::COMBINATIONS_MAX);
+        hit.others = others
+            .iter()
+            .skip(1)
+            .map(|choice| combination(plan, event, choice, bytes))
+            .collect();
+        hit.dropped = choices.beyond(1 + hit.others.len());
+    }
+    hit
+}
+
+fn combination(
+    plan: &RulePlan,
+    event: &Event<'_>,
+    choice: &Choice<'_>,
+    bytes: &mut Vec<u8>,
+) -> Combination {
+    let value = |field| {
+        let value = match choice.of(field) {
+            Some(value) => Box::from(value),
+            None => event.first(field)?.into_owned().into_boxed_str(),
+        };
+        Some(if event.is_secret(field) {
+            REDACTED.into()
+        } else {
+            value
+        })
+    };
+    Combination {
+        values: plan.wanted.iter().map(value).collect(),
+        readings: plan
+            .reads
+            .iter()
+            .map(|read| reading(read, event, choice, bytes))
+            .collect(),
     }
 }
 
 /// Hashes the key and the counted values of one condition. Principals of two clusters are two, so
 /// the cluster is part of each key.
-fn reading(read: &Read, event: &Event<'_>, bytes: &mut Vec<u8>) -> Reading {
+fn reading(read: &Read, event: &Event<'_>, choice: &Choice<'_>, bytes: &mut Vec<u8>) -> Reading {
+    let write_one = |bytes: &mut Vec<u8>, field| match choice.of(field) {
+        Some(value) => write(bytes, Some(value)),
+        None => write_first(bytes, event, field),
+    };
     bytes.clear();
     write(bytes, Some(&event.context().cluster));
-    let has_key = read
-        .key
-        .iter()
-        .all(|field| write_first(bytes, event, field));
+    let has_key = read.key.iter().all(|field| write_one(bytes, field));
     let key = has_key.then(|| Key(xxh3_128(bytes)));
     bytes.clear();
     let mut has_values = true;
     for field in &read.values {
-        has_values &= write_first(bytes, event, field);
+        has_values &= write_one(bytes, field);
     }
     let value = (has_values || read.takes_absent).then(|| xxh3_64(bytes));
     Reading { key, value }

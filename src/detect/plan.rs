@@ -1,7 +1,7 @@
 //! Which fields of a matching event each rule's conditions need. Observer and engine each make
 //! the same plan from the same rule set, so that values can travel without names.
 
-use super::{Hit, Trace};
+use super::{Combination, Trace};
 use crate::{
     event::Field,
     rule::{Correlation, Extension, Kind, Member, RuleSet},
@@ -24,6 +24,8 @@ pub(super) struct RulePlan {
     pub wanted: Vec<Field>,
     /// What becomes a [`Reading`](super::Reading), in that order.
     pub reads: Vec<Read>,
+    /// Fields of these that an event may have several values of, each once.
+    pub several: Vec<Field>,
     /// The correlations that count the rule itself.
     feeds: Vec<Feed>,
 }
@@ -138,10 +140,11 @@ impl RulePlan {
         plan
     }
 
-    /// Key and value of a hit for a condition; `None` when the event lacks one of them.
-    pub(super) fn reading(&self, condition: Condition, hit: &Hit) -> Option<(Key, u64)> {
+    /// Key and value that a combination has for a condition; `None` when the event lacks one of
+    /// them.
+    pub(super) fn reading(&self, condition: Condition, of: &Combination) -> Option<(Key, u64)> {
         let place = self.reads.iter().position(|read| read.of == condition)?;
-        let reading = hit.readings.get(place)?;
+        let reading = of.readings.get(place)?;
         Some((reading.key?, reading.value?))
     }
 
@@ -161,6 +164,11 @@ impl RulePlan {
             // These are values that people are told.
             for field in values {
                 self.want(field);
+            }
+        }
+        for field in key.iter().chain(values) {
+            if field.may_be_several() && !self.several.contains(field) {
+                self.several.push(field.clone());
             }
         }
         self.reads.push(Read {

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use hashbrown::HashTable;
+use hashbrown::{HashMap, HashTable};
 use smallvec::SmallVec;
 
 use super::Settings;
@@ -84,7 +84,7 @@ struct Entry {
 /// Unfinished long-running requests.
 struct Long {
     requests_max: usize,
-    entries: BTreeMap<u128, LongEntry>,
+    entries: HashMap<u128, LongEntry>,
     /// Oldest arrival first.
     order: BTreeMap<u64, u128>,
     next: u64,
@@ -112,7 +112,7 @@ impl Requests {
             },
             long: Long {
                 requests_max: settings.long_requests_max.max(1),
-                entries: BTreeMap::new(),
+                entries: HashMap::new(),
                 order: BTreeMap::new(),
                 next: 0,
                 forgotten_until: Time::MIN,

@@ -71,6 +71,12 @@ pub struct Stats {
     pub keys_evicted: u64,
     /// Known values and sequence steps that were let go before their time.
     pub values_evicted: u64,
+    /// Combinations of the values of fields with several that were not counted, because a hit had
+    /// too many.
+    pub combinations_dropped: u64,
+    /// Requests that a chained correlation did not take as evidence, because one step of its
+    /// member brought too many.
+    pub evidence_dropped: u64,
     /// Sources followed.
     pub sources: usize,
     /// Memory of these tables, about, in bytes; without the evidence that occurrences hold.

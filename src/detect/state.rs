@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Settings, Stats, Trace, conditions::Met};
+use super::{Settings, Stats, Trace, conditions::Met, once::Once};
 use crate::{
     baseline::{Novelty, NoveltySpec, Rate, RateSpec},
     rule::{Correlation, Kind, Rule},
@@ -12,6 +12,9 @@ use crate::{
 
 /// An ordinary request is answered, and so written, within this time of its arrival.
 const REQUEST_TIME: Span = Span::from_secs(60);
+
+/// How many requests of one step of a member a chained correlation takes as evidence.
+const STEP_MAX: usize = 1_024;
 
 /// How many slots of each table are looked at for expired keys from time to time.
 const SWEEP: usize = 64;
@@ -27,12 +30,40 @@ pub(super) struct Baselines {
     pub rate: Option<Rate>,
 }
 
+/// The state of one correlation.
+pub(super) struct Counting {
+    window: Window,
+    /// There when one request can come to the window more than once.
+    once: Option<Once>,
+    evidence_dropped: u64,
+}
+
 /// The window of one correlation.
-pub(super) enum Window {
-    Count(Count<Arc<Trace>>),
-    Values(Distinct<Arc<Trace>>),
-    Members(Distinct<Arc<Trace>>),
-    Sequence(Sequence<Arc<Trace>>),
+enum Window {
+    Count(Count<Brought>),
+    Values(Distinct<Brought>),
+    Members(Distinct<Brought>),
+    Sequence(Sequence<Brought>),
+}
+
+/// The evidence that one occurrence brings.
+#[derive(Clone)]
+enum Brought {
+    Request(Arc<Trace>),
+    /// What counted with one step of a chained correlation.
+    Step(Box<Evidence>),
+}
+
+/// Requests, oldest first.
+#[derive(Clone)]
+struct Evidence(Vec<Arc<Trace>>);
+
+/// What one insert brought about.
+pub(super) struct Outcome {
+    /// What the condition compares with its bound.
+    pub step: Step,
+    /// Requests that count for the first time for their key, oldest first.
+    pub evidence: Vec<Arc<Trace>>,
 }
 
 impl Baselines {
@@ -84,8 +115,94 @@ impl Baselines {
     }
 }
 
+impl Counting {
+    /// `reach` is how far back the windows of the correlation and of what it counts go.
+    pub(super) fn new(correlation: &Correlation, reach: Span, settings: &Settings) -> Self {
+        Self {
+            window: Window::new(correlation, settings),
+            once: Once::of(correlation, reach, settings),
+            evidence_dropped: 0,
+        }
+    }
+
+    /// Counts one occurrence for `key` that came by the member at `source`, once for each of
+    /// `values`, which have the combination that they are of in front, and tells what counts for the first time.
+    pub(super) fn insert(
+        &mut self,
+        key: Key,
+        (source, values): (usize, &[(usize, u64)]),
+        met: Met<'_>,
+    ) -> Outcome {
+        let mut step = Step::default();
+        let mut brought = Vec::new();
+        for &(_, value) in values {
+            let payload = self.payload(met);
+            let one = self
+                .window
+                .insert(key, (source, value), met, payload, &mut brought);
+            if one.counted > 0 {
+                step = one;
+            }
+        }
+        let mut evidence = Vec::with_capacity(brought.len());
+        let mut is_sorted = true;
+        for brought in brought {
+            match brought {
+                Brought::Request(trace) => evidence.push(trace),
+                Brought::Step(step) => {
+                    evidence.extend(step.0);
+                    is_sorted = false;
+                }
+            }
+        }
+        if !is_sorted {
+            evidence.sort_by_key(|trace| trace.time());
+        }
+        if let Some(once) = &mut self.once {
+            evidence.retain(|trace| once.is_first(key, trace, met));
+        }
+        Outcome { step, evidence }
+    }
+
+    /// The times of the members in the chain that the last insert completed; empty for what has
+    /// no order.
+    pub(super) fn chain(&self) -> &[Time] {
+        match &self.window {
+            Window::Sequence(window) => window.chain(),
+            _ => &[],
+        }
+    }
+
+    /// Takes back some memory of keys that are over at `horizon`.
+    pub(super) fn sweep(&mut self, horizon: Time) {
+        self.window.sweep(horizon);
+        if let Some(once) = &mut self.once {
+            once.sweep(horizon, SWEEP);
+        }
+    }
+
+    /// Adds what this holds to the engine's numbers.
+    pub(super) fn count_into(&self, stats: &mut Stats) {
+        self.window.count_into(stats);
+        if let Some(once) = &self.once {
+            once.count_into(stats);
+        }
+        stats.evidence_dropped += self.evidence_dropped;
+    }
+
+    /// What an occurrence brings; of a step with very many requests the newest.
+    fn payload(&mut self, met: Met<'_>) -> Brought {
+        if met.step.len() < 2 {
+            return Brought::Request(Arc::clone(met.trace));
+        }
+        let beyond = met.step.len().saturating_sub(STEP_MAX);
+        self.evidence_dropped += beyond as u64;
+        Brought::Step(Box::new(Evidence(met.step[beyond..].to_vec())))
+    }
+}
+
 impl Window {
-    pub(super) fn new(correlation: &Correlation, settings: &Settings) -> Self {
+    fn new(correlation: &Correlation, settings: &Settings) -> Self {
         let limits = limits(settings);
         let spec = Spec {
             timespan: correlation.timespan,
@@ -104,27 +221,29 @@ impl Window {
         }
     }
 
-    /// Counts one occurrence that came by the member at `counted.0` with the value `counted.1`.
-    pub(super) fn insert(
+    /// Counts one occurrence that came by the member at `source` with the value `value`.
+    fn insert(
         &mut self,
         key: Key,
         (source, value): (usize, u64),
         met: Met<'_>,
-        out: &mut Vec<Arc<Trace>>,
+        brought: Brought,
+        out: &mut Vec<Brought>,
     ) -> Step {
-        let (time, horizon, trace) = (met.time, met.horizon, Arc::clone(met.trace));
+        let (time, horizon) = (met.time, met.horizon);
         match self {
-            Self::Count(window) => window.insert(key, time, trace, horizon, out),
-            Self::Values(window) => window.insert(key, (time, value), trace, horizon, out),
-            Self::Members(window) => window.insert(key, (time, source as u64), trace, horizon, out),
+            Self::Count(window) => window.insert(key, time, brought, horizon, out),
+            Self::Values(window) => window.insert(key, (time, value), brought, horizon, out),
+            Self::Members(window) => {
+                window.insert(key, (time, source as u64), brought, horizon, out)
+            }
             Self::Sequence(window) => {
-                window.insert(key, (time, source as u16), trace, horizon, out)
+                window.insert(key, (time, source as u16), brought, horizon, out)
             }
         }
     }
 
-    /// Takes back some memory of keys that are over at `horizon`.
-    pub(super) fn sweep(&mut self, horizon: Time) {
+    fn sweep(&mut self, horizon: Time) {
         match self {
             Self::Count(window) => window.sweep(horizon, SWEEP),
             Self::Values(window) | Self::Members(window) => window.sweep(horizon, SWEEP),
@@ -132,8 +251,7 @@ impl Window {
         }
     }
 
-    /// Adds what this holds to the engine's numbers.
-    pub(super) fn count_into(&self, stats: &mut Stats) {
+    fn count_into(&self, stats: &mut Stats) {
         match self {
             Self::Count(window) => add(stats, window.stats(), window.bytes()),
             Self::Values(window) | Self::Members(window) => {

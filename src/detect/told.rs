@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Detection, Hit, Trace, plan::RulePlan};
+use super::{Combination, Detection, Trace, plan::RulePlan};
 use crate::{
     event::{Facts, Field, shorten},
     rule::{Extension, Extras, RuleMeta},
@@ -11,7 +11,8 @@ use crate::{
 /// How much evidence one step of a detection keeps: the first half and the last half.
 const EVIDENCE_MAX: usize = 32;
 
-/// What can be told of an event: the values of fields that its trace holds or its hit brought.
+/// What can be told of an event: the values of fields that its trace holds or its hit brought, one
+/// of each.
 #[derive(Clone, Copy)]
 pub(super) struct Values<'a> {
     trace: &'a Trace,
@@ -34,11 +35,11 @@ pub(super) struct Told {
 }
 
 impl<'a> Values<'a> {
-    pub(super) fn new(plan: &'a RulePlan, hit: &'a Hit, trace: &'a Trace) -> Self {
+    pub(super) fn new(plan: &'a RulePlan, of: &'a Combination, trace: &'a Trace) -> Self {
         Self {
             trace,
             fields: &plan.wanted,
-            travelled: &hit.values,
+            travelled: &of.values,
         }
     }
 

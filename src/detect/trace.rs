@@ -20,6 +20,7 @@ pub struct Trace {
     caller: Arc<Caller>,
     target: TargetFacts,
     evidence: Evidence,
+    request: u128,
 }
 
 /// Who acted, with what and from where.
@@ -71,8 +72,9 @@ const HELD: [Held; 15] = [
 ];
 
 impl Trace {
-    pub(super) fn of(event: &Event<'_>, callers: &mut Callers) -> Self {
+    pub(super) fn of(event: &Event<'_>, request: u128, callers: &mut Callers) -> Self {
         Self {
+            request,
             caller: callers.caller(event),
             target: TargetFacts::of(event),
             evidence: Evidence::of(event),
@@ -88,6 +90,11 @@ impl Trace {
     pub(super) fn shown(&self, field: &str) -> Option<&str> {
         let (_, read) = HELD.iter().find(|(name, _)| *name == field)?;
         read(self).filter(|value| !value.is_empty())
+    }
+
+    /// Which request it is of.
+    pub(super) const fn request(&self) -> u128 {
+        self.request
     }
 
     /// When its request was received, as far as its event says.
@@ -178,7 +185,7 @@ mod tests {
         let event = Event::new(slots(r#""bob""#), "{}", &context);
         let mut callers = Callers::default();
         for _ in 0..2 {
-            let trace = Trace::of(&event, &mut callers);
+            let trace = Trace::of(&event, 7, &mut callers);
             for (name, _) in HELD {
                 let field = Field::parse(name).unwrap();
                 assert_eq!(field.name(), name);

@@ -1,19 +1,25 @@
 //! The sentence that says why something is odd, for somebody who was asleep a minute ago.
 
-use std::{fmt::Write, sync::Arc};
+use std::{borrow::Borrow, fmt::Write, sync::Arc};
 
 use crate::{
     baseline::{Novel, Surge},
     rule::{Correlation, Kind, Rate},
-    units::Span,
+    units::{Span, Time},
     window::Step,
 };
 
 /// Why a rule reports that needs one event only.
 pub(super) const ONE_IS_ENOUGH: &str = "one such request is enough";
 
-/// Why a correlation reports. `members` are the names of what it counts, in its order.
-pub(super) fn correlation(rule: &Correlation, members: &[&str], step: Step) -> String {
+/// Why a correlation reports. `members` are the titles of what it counts, in its order; `chain`
+/// says when each of them occurred, for a kind that has an order.
+pub(super) fn correlation(
+    rule: &Correlation,
+    members: &[&str],
+    chain: &[Time],
+    step: Step,
+) -> String {
     let (timespan, bounds) = (rule.timespan, rule.bounds);
     let number = if step.is_exact {
         String::new()
@@ -22,6 +28,7 @@ pub(super) fn correlation(rule: &Correlation, members: &[&str], step: Step) -> S
     };
     let count = step.within;
     match rule.kind {
+        Kind::EventCount if bounds.min <= 1 && bounds.max.is_none() => ONE_IS_ENOUGH.to_owned(),
         Kind::EventCount => {
             let noun = if count == 1 {
                 "matching request"
@@ -52,34 +59,63 @@ pub(super) fn correlation(rule: &Correlation, members: &[&str], step: Step) -> S
             format!("{number}{count} {noun} of {fields} within {timespan} ({limit})")
         }
         Kind::Temporal if count >= members.len() as u64 => {
-            format!("{} within {timespan}", listed(members))
+            format!("{} within {timespan}", listed(&quoted(members)))
         }
         Kind::Temporal => {
             let limit = limit(bounds.min, bounds.max);
-            format!("{count} of {} within {timespan} ({limit})", listed(members))
+            let members = listed(&quoted(members));
+            format!("{count} of {members} within {timespan} ({limit})")
         }
-        Kind::TemporalOrdered => format!("first {} within {timespan}", members.join(", then ")),
+        Kind::TemporalOrdered => {
+            let steps: Vec<String> = members
+                .iter()
+                .zip(moments(chain))
+                .map(|(title, moment)| format!("{} at {moment}", lower(title)))
+                .collect();
+            format!("{} (within {timespan})", steps.join(", then "))
+        }
     }
 }
 
-/// Why a novelty reports. `by` and `of` are names with values.
+/// Why a novelty reports. `by` and `of` are names with values; `more` is how many other values of
+/// the same request are as new.
 pub(super) fn novelty(
     novel: Novel,
     by: &[(Arc<str>, Box<str>)],
     of: &[(Arc<str>, Box<str>)],
+    more: usize,
 ) -> String {
-    let who = if by.is_empty() {
-        ":".to_owned()
-    } else {
-        let values: Vec<&str> = by.iter().map(|(_, value)| &**value).collect();
-        format!(" that {} used", listed(&values))
+    let pairs = |pairs: &[(Arc<str>, Box<str>)]| {
+        let pairs: Vec<String> = pairs
+            .iter()
+            .map(|(name, value)| format!("{name} {value}"))
+            .collect();
+        listed(&pairs)
     };
-    let mut what = String::new();
-    for (place, (name, value)) in of.iter().enumerate() {
-        let comma = if place > 0 { ", " } else { "" };
-        let _ = write!(what, "{comma}{name} {value}");
+    let mut why = pairs(of);
+    let (verb, together) = if of.len() > 1 {
+        ("were", " together")
+    } else {
+        ("was", "")
+    };
+    let whose = if by.is_empty() {
+        String::new()
+    } else {
+        format!(" with {}", pairs(by))
+    };
+    let span = coarse(novel.unseen);
+    let _ = match (novel.is_return, by.is_empty()) {
+        (true, _) => write!(why, " {verb} not seen{together}{whose} for {span}"),
+        (false, true) => write!(why, " {verb} never seen{together} before in {span}"),
+        (false, false) => write!(
+            why,
+            " {verb} never seen{together} before{whose}, known for {span}"
+        ),
+    };
+    if more > 0 {
+        let _ = write!(why, "; {more} more such in the same request");
     }
-    format!("first time in {}{who} {what}", coarse(novel.unseen))
+    why
 }
 
 /// Why a rate reports.
@@ -108,12 +144,50 @@ fn limit(min: u64, max: Option<u64>) -> String {
 }
 
 /// `a`, `a and b`, `a, b and c`.
-fn listed(names: &[&str]) -> String {
+fn listed<S: AsRef<str> + Borrow<str>>(names: &[S]) -> String {
     match names {
         [] => String::new(),
-        [one] => (*one).to_owned(),
-        [first @ .., last] => format!("{} and {last}", first.join(", ")),
+        [one] => one.as_ref().to_owned(),
+        [first @ .., last] => format!("{} and {}", first.join(", "), last.as_ref()),
     }
+}
+
+/// Titles as words of a sentence, in quotation marks, because they are sentences themselves.
+fn quoted(titles: &[&str]) -> Vec<String> {
+    titles
+        .iter()
+        .map(|title| format!("'{}'", lower(title)))
+        .collect()
+}
+
+/// A title inside a sentence: its first letter small, unless its first word is a name like `API`.
+fn lower(title: &str) -> String {
+    let mut letters = title.chars();
+    match (letters.next(), letters.clone().next()) {
+        (Some(first), second) if second.is_none_or(|second| !second.is_uppercase()) => {
+            first.to_lowercase().chain(letters).collect()
+        }
+        _ => title.to_owned(),
+    }
+}
+
+/// Moments to the second: `11:05:01`, and with the date where they are not of one day.
+fn moments(times: &[Time]) -> Vec<String> {
+    let texts: Vec<String> = times.iter().map(Time::to_string).collect();
+    let day = |text: &str| text.get(..10).map(str::to_owned);
+    let is_one_day = texts.windows(2).all(|two| day(&two[0]) == day(&two[1]));
+    let short = |text: &String| {
+        let (day, clock) = (text.get(..10)?, text.get(11..19)?);
+        Some(if is_one_day {
+            clock.to_owned()
+        } else {
+            format!("{day} {clock}")
+        })
+    };
+    texts
+        .iter()
+        .map(|text| short(text).unwrap_or_else(|| text.clone()))
+        .collect()
 }
 
 /// The length in the one unit that tells enough of it: days from two days on, and so on.
@@ -141,14 +215,46 @@ mod tests {
         let by = [pair("principal", "alice@acme.example")];
         let of = [pair("verb", "list"), pair("objectRef.resource", "secrets")];
         assert_eq!(
-            novelty(novel, &by, &of),
-            "first time in 12d that alice@acme.example used verb list, objectRef.resource secrets"
+            novelty(novel, &by, &of, 0),
+            "verb list and objectRef.resource secrets were never seen together before with \
+             principal alice@acme.example, known for 12d"
+        );
+        assert_eq!(
+            novelty(novel, &by, &of[..1], 2),
+            "verb list was never seen before with principal alice@acme.example, known for 12d; \
+             2 more such in the same request"
         );
         let novel = Novel {
             unseen: Span::from_secs(7_300),
             is_return: false,
         };
-        assert_eq!(novelty(novel, &[], &of[..1]), "first time in 2h: verb list");
+        let of = &of[..1];
+        assert_eq!(
+            novelty(novel, &[], of, 0),
+            "verb list was never seen before in 2h"
+        );
+        let novel = Novel {
+            is_return: true,
+            ..novel
+        };
+        assert_eq!(
+            novelty(novel, &by, of, 0),
+            "verb list was not seen with principal alice@acme.example for 2h"
+        );
+    }
+
+    #[test]
+    fn titles_and_moments_fit_a_sentence() {
+        assert_eq!(
+            ["Binding made", "API used", "A try", "Écrit", "E"].map(lower),
+            ["binding made", "API used", "a try", "écrit", "e"]
+        );
+        let at = |seconds: i64| Time::from_micros((1_795_431_600 + seconds) * 1_000_000);
+        assert_eq!(moments(&[at(1), at(62)]), ["11:00:01", "11:01:02"]);
+        assert_eq!(
+            moments(&[at(0), at(86_400)]),
+            ["2026-11-23 11:00:00", "2026-11-24 11:00:00"]
+        );
     }
 
     #[test]

@@ -3,7 +3,8 @@
 use std::{borrow::Cow, cell::OnceCell};
 
 use ipnet::IpNet;
-use xxhash_rust::xxh3::Xxh3Default;
+use smallvec::SmallVec;
+use xxhash_rust::xxh3::xxh3_128;
 
 use super::{body::Body, json, slot::Slot, slot::Slots};
 use crate::units::Time;
@@ -107,18 +108,19 @@ impl<'b> Event<'b> {
     /// Which request this event belongs to. The client chooses the audit id, so the server's own
     /// stamp, the URI and the caller are part of it; all stages of a request agree on them.
     pub fn request_id(&self) -> u128 {
-        let mut hash = Xxh3Default::new();
-        hash.update(self.context.cluster.as_bytes());
+        // Hashing one run of bytes is several times faster than a hash that is fed in parts.
+        let mut bytes: SmallVec<[u8; 512]> = SmallVec::new();
+        bytes.extend_from_slice(self.context.cluster.as_bytes());
         for slot in [
             Slot::AuditId,
             Slot::RequestReceived,
             Slot::RequestUri,
             Slot::UserName,
         ] {
-            hash.update(&[0]);
-            hash.update(self.slots.raw(slot).as_bytes());
+            bytes.push(0);
+            bytes.extend_from_slice(self.slots.raw(slot).as_bytes());
         }
-        hash.digest128()
+        xxh3_128(&bytes)
     }
 
     /// Whether the API server serves such requests for longer than the ordinary minute: watches,

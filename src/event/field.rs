@@ -124,6 +124,12 @@ impl Field {
         FIELDS.iter().find(|entry| entry.name == &*self.name)
     }
 
+    /// Whether an event may have several values of it: a list, or anything in a body. A verb that
+    /// reads as two words is still one.
+    pub fn may_be_several(&self) -> bool {
+        self.entry().is_none_or(Entry::is_list)
+    }
+
     /// Whether it reads from a request or response body, which audit level Metadata leaves out.
     pub fn slot(&self) -> Option<Slot> {
         match self.access {

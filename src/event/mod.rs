@@ -1,7 +1,7 @@
 //! One audit event: its slots, the fields that rules name, who, what, where from, how it ended.
 //!
 //! Everything is a view over the bytes of the batch and read on demand. What is shown to people
-//! goes through [`redact`] first.
+//! goes through [`redact()`] first.
 
 mod audit_event;
 mod body;

@@ -111,6 +111,11 @@ impl Entry {
         self.name == name || self.aliases.contains(&name)
     }
 
+    /// Whether the field is a list.
+    pub fn is_list(&self) -> bool {
+        self.kind == LIST
+    }
+
     /// Whether the field is in the raw event, rather than made from it.
     pub fn is_raw(&self) -> bool {
         matches!(self.access, Access::Slot(_)) || self.name == "verb"

@@ -96,7 +96,7 @@ impl Queue {
         Some(entry)
     }
 
-    /// The next message and how long it has waited; [`done`](Self::done) must follow.
+    /// The next message and how long it has waited; `done` must follow.
     pub(super) fn take(&mut self) -> Option<(Message, Instant)> {
         let entry = self.remove(0)?;
         let message = Message {

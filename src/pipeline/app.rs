@@ -3,42 +3,29 @@
 //! Sources hand batches to a dispatcher, workers decode and match them, one thread judges, the
 //! notifier tells. Everything between is bounded, and a full queue is felt by the source.
 
-use std::{
-    io,
-    net::SocketAddr,
-    sync::{Arc, mpsc::sync_channel},
-    thread,
-    time::Duration,
-};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
-    runtime::Handle,
     sync::{mpsc, oneshot},
     time::{Instant, timeout_at},
 };
-use tokio_util::{
-    sync::CancellationToken,
-    task::{TaskTracker, task_tracker::TaskTrackerToken},
-};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    Judge, LiveAlerts, Settings,
+    Judge, LiveAlerts, RuleFiles, Settings,
     bench::Bench,
     console::ConsoleSender,
     counts::Counts,
-    dispatch::dispatch,
+    opening::Opening,
     reload::{Reloader, look},
-    worker::work,
+    threads::{Threads, spawn},
 };
 use crate::{
     notify::{self, Notifier, Undelivered},
     rule::{Loaded, RuleSet},
-    source::{Batch, Intake, SourceError, SourceMetrics, tail::Tailer, webhook::Webhook},
+    source::{Intake, SourceError, SourceMetrics, webhook::Webhook},
     telemetry::{Health, Metrics, catalogue},
 };
-
-/// How many batches a worker holds on either side of its work.
-const WORKER_QUEUE: usize = 2;
 
 /// Why the pipeline could not start.
 #[derive(Debug, thiserror::Error)]
@@ -127,8 +114,8 @@ impl App {
             console,
         );
         let failed = CancellationToken::new();
-        let joining = Joining {
-            threads: settings.threads.get(),
+        let threads = Threads {
+            workers: settings.threads.get(),
             rules: set,
             trusted_proxies: settings.trusted_proxies,
             shows: shows.clone(),
@@ -136,7 +123,7 @@ impl App {
             stop: stop.clone(),
             failed: failed.clone(),
         };
-        let notifier = joining.spawn(bench, batches, new_rules)?;
+        let notifier = threads.spawn(bench, batches, new_rules)?;
         let sources = TaskTracker::new();
         for tailer in tailers {
             spawn("tail", sources.token(), move || tailer.run())?;
@@ -231,142 +218,12 @@ impl App {
     }
 }
 
-fn load_first(rules: &super::RuleFiles) -> Result<Arc<RuleSet>, StartError> {
+fn load_first(rules: &RuleFiles) -> Result<Arc<RuleSet>, StartError> {
     let Loaded { set, warnings } = (rules.read)().map_err(StartError::Rules)?;
     if !warnings.is_empty() {
         tracing::warn!("the rules have warnings:\n{warnings}");
     }
     Ok(Arc::new(set))
-}
-
-/// What is needed to open sources.
-struct Opening {
-    intake: Intake,
-    metrics: SourceMetrics,
-    health: Arc<Health>,
-    stop: CancellationToken,
-}
-
-impl Opening {
-    /// Opens all sources, or says which cannot be opened.
-    async fn open(
-        self,
-        files: Vec<crate::source::tail::TailSettings>,
-        webhooks: Vec<crate::source::webhook::WebhookSettings>,
-    ) -> Result<(Vec<Tailer>, Vec<Webhook>), StartError> {
-        let (mut tailers, mut hooks, mut errors) = (Vec::new(), Vec::new(), Vec::new());
-        for file in files {
-            let part = self.health.part(&format!("file {}", file.name));
-            let feed = self.intake.feed();
-            match Tailer::new(file, feed, &self.metrics, part, self.stop.clone()) {
-                Ok(tailer) => tailers.push(tailer),
-                Err(error) => errors.push(error),
-            }
-        }
-        for hook in webhooks {
-            let part = self.health.part(&format!("webhook {}", hook.name));
-            let feed = self.intake.feed();
-            match Webhook::bind(hook, feed, &self.metrics, part, self.stop.clone()).await {
-                Ok(hook) => hooks.push(hook),
-                Err(error) => errors.push(error),
-            }
-        }
-        if errors.is_empty() {
-            Ok((tailers, hooks))
-        } else {
-            Err(StartError::Sources(errors))
-        }
-    }
-}
-
-/// What is needed to start the threads between the sources and the receivers.
-struct Joining {
-    threads: usize,
-    rules: Arc<RuleSet>,
-    trusted_proxies: Vec<ipnet::IpNet>,
-    shows: TaskTracker,
-    health: Arc<Health>,
-    stop: CancellationToken,
-    failed: CancellationToken,
-}
-
-impl Joining {
-    fn spawn(
-        self,
-        bench: Bench,
-        batches: mpsc::Receiver<Batch>,
-        new_rules: mpsc::Receiver<Arc<RuleSet>>,
-    ) -> Result<oneshot::Receiver<Notifier>, StartError> {
-        let (mut to_workers, mut from_workers) = (Vec::new(), Vec::new());
-        for _ in 0..self.threads {
-            let (to_worker, inbox) = sync_channel(WORKER_QUEUE);
-            let (outbox, from_worker) = sync_channel(WORKER_QUEUE);
-            let (rules, proxies) = (Arc::clone(&self.rules), self.trusted_proxies.clone());
-            spawn("worker", self.shows.token(), move || {
-                work(&inbox, &outbox, rules, proxies);
-            })?;
-            to_workers.push(to_worker);
-            from_workers.push(from_worker);
-        }
-        let runtime = Handle::current();
-        spawn("dispatch", self.shows.token(), move || {
-            dispatch(batches, new_rules, &to_workers, &runtime);
-        })?;
-        let part = self.health.part("engine");
-        part.ready();
-        let (ended, notifier) = oneshot::channel();
-        let Self {
-            health,
-            stop,
-            failed,
-            shows,
-            ..
-        } = self;
-        let alarm = Alarm {
-            health,
-            stop,
-            failed,
-        };
-        spawn("engine", shows.token(), move || {
-            // Whatever ends this thread, a panic too, is noticed.
-            let _alarm = alarm;
-            // Nobody waits for it any more when the stop took too long.
-            let _ = ended.send(bench.sit(&from_workers));
-        })?;
-        Ok(notifier)
-    }
-}
-
-/// Rings when the engine's thread ends although nobody asked for it.
-struct Alarm {
-    health: Arc<Health>,
-    stop: CancellationToken,
-    failed: CancellationToken,
-}
-
-impl Drop for Alarm {
-    fn drop(&mut self) {
-        if !self.stop.is_cancelled() {
-            tracing::error!("the pipeline has broken down");
-            self.health.fail("the pipeline has broken down");
-            self.failed.cancel();
-        }
-    }
-}
-
-/// Starts a named thread that `token` is held for.
-fn spawn(
-    name: &str,
-    token: TaskTrackerToken,
-    work: impl FnOnce() + Send + 'static,
-) -> io::Result<()> {
-    thread::Builder::new()
-        .name(name.to_owned())
-        .spawn(move || {
-            work();
-            drop(token);
-        })
-        .map(drop)
 }
 
 fn show_queue(intake: &Intake, capacity: u64, metrics: &Metrics) -> prometheus::Result<()> {

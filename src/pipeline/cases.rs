@@ -86,12 +86,11 @@ fn last_of_each(changes: &[Change]) -> Vec<Arc<Alert>> {
     let mut alerts: Vec<Arc<Alert>> = Vec::new();
     for change in changes {
         let alert = change.alert();
-        match places.get(&*alert.id) {
-            Some(&place) => alerts[place] = Arc::clone(alert),
-            None => {
-                places.insert(&alert.id, alerts.len());
-                alerts.push(Arc::clone(alert));
-            }
+        if let Some(&place) = places.get(&*alert.id) {
+            alerts[place] = Arc::clone(alert);
+        } else {
+            places.insert(&alert.id, alerts.len());
+            alerts.push(Arc::clone(alert));
         }
     }
     alerts

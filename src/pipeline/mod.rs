@@ -11,9 +11,11 @@ mod counts;
 mod dispatch;
 mod judge;
 mod live;
+mod opening;
 mod reload;
 pub mod replay;
 mod settings;
+mod threads;
 mod worker;
 
 #[cfg(test)]

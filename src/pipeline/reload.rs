@@ -30,10 +30,10 @@ const ENTRIES_MAX: usize = 20_000;
 /// Reads rules again and hands them to the pipeline.
 pub(super) struct Reloader {
     files: Arc<RuleFiles>,
-    /// What the folders looked like before the first load.
-    first_look: u64,
-    /// One reload at a time.
-    pipeline: Mutex<mpsc::Sender<Arc<RuleSet>>>,
+    pipeline: mpsc::Sender<Arc<RuleSet>>,
+    /// What the folders looked like before the last load. Held while rules are loaded: one load
+    /// at a time.
+    taken: Mutex<u64>,
     successful: IntGauge,
     succeeded_at: IntGauge,
 }
@@ -47,8 +47,8 @@ impl Reloader {
     ) -> Result<Self> {
         let reloader = Self {
             files,
-            first_look,
-            pipeline: Mutex::new(pipeline),
+            pipeline,
+            taken: Mutex::new(first_look),
             successful: metrics.gauge(&catalogue::CONFIG_LAST_RELOAD_SUCCESSFUL)?,
             succeeded_at: metrics.gauge(&catalogue::CONFIG_LAST_RELOAD_SECONDS)?,
         };
@@ -58,7 +58,8 @@ impl Reloader {
 
     /// Reads all rules. Says how many there are, or what is wrong; then the old ones stay.
     pub(super) async fn reload(&self) -> std::result::Result<usize, String> {
-        let pipeline = self.pipeline.lock().await;
+        let mut taken = self.taken.lock().await;
+        *taken = self.look().await;
         let files = Arc::clone(&self.files);
         let loaded = spawn_blocking(move || (files.read)()).await;
         let loaded = loaded
@@ -69,7 +70,7 @@ impl Reloader {
             tracing::error!("the rules were not reloaded, the old ones stay:\n{error}");
         })?;
         let rules = set.rules.len() + set.correlations.len();
-        if pipeline.send(Arc::new(set)).await.is_err() {
+        if self.pipeline.send(Arc::new(set)).await.is_err() {
             return Err("auditwatch is stopping".to_owned());
         }
         self.succeeded();
@@ -89,13 +90,12 @@ impl Reloader {
     /// Reloads whenever the user's folders have changed and then stood still for one look, so
     /// that files which are being copied are not read half.
     pub(super) async fn watch(&self) {
-        let mut taken = self.first_look;
-        let mut before = taken;
+        let mut before = *self.taken.lock().await;
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
             let now = self.look().await;
-            if now != taken && now == before {
-                taken = now;
+            let is_new = now != *self.taken.lock().await;
+            if is_new && now == before {
                 // What is wrong was told and counted there.
                 let _ = self.reload().await;
             }

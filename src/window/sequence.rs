@@ -21,6 +21,7 @@ pub struct Sequence<P> {
     members: u16,
     table: Table<Ring<u16, P>>,
     bounds: Vec<Chain>,
+    chain: Vec<Time>,
     thinned: u64,
 }
 
@@ -42,6 +43,7 @@ impl<P> Sequence<P> {
             members: members.max(1),
             table: Table::new(limits),
             bounds: Vec::new(),
+            chain: Vec::new(),
             thinned: 0,
         }
     }
@@ -61,6 +63,7 @@ impl<P> Sequence<P> {
             members,
             table,
             bounds,
+            chain,
             thinned,
         } = self;
         let keep_from = spec.keep_from(horizon);
@@ -70,8 +73,11 @@ impl<P> Sequence<P> {
             let before = out.len();
             place(ring, time, member, payload);
             count_chains(ring, time, spec, *members, bounds, out);
-            *thinned += thin(ring, member);
             let counted = out.len() - before;
+            if counted > 0 {
+                tightest(ring, (time, member), *members, chain);
+            }
+            *thinned += thin(ring, member);
             let within = if counted > 0 { u64::from(*members) } else { 0 };
             Step {
                 counted,
@@ -79,6 +85,12 @@ impl<P> Sequence<P> {
                 is_exact: true,
             }
         })
+    }
+
+    /// When the members occurred, in their order, in the tightest chain through the newest insert
+    /// after which something counted.
+    pub fn chain(&self) -> &[Time] {
+        &self.chain
     }
 
     /// Takes back memory of keys that are over at `horizon`, looking at `count` of them.
@@ -164,6 +176,26 @@ fn count_chains<P>(
         {
             out.extend(occurrence.payload.take());
         }
+    }
+}
+
+/// Finds the tightest chain through the occurrence that was just placed: the latest of each member
+/// before, the earliest of each member after.
+fn tightest<P>(ring: &Ring<u16, P>, at: (Time, u16), members: u16, chain: &mut Vec<Time>) {
+    let after = ring
+        .0
+        .partition_point(|other| (other.time, other.tag) <= at);
+    let tags = |occurrence: &Occurrence<u16, P>| (occurrence.tag, occurrence.time);
+    chain.clear();
+    chain.push(at.0);
+    let mut before = ring.0.range(..after).rev().map(tags);
+    for member in (0..at.1).rev() {
+        chain.extend(before.find(|(tag, _)| *tag == member).map(|(_, time)| time));
+    }
+    chain.reverse();
+    let mut behind = ring.0.range(after..).map(tags);
+    for member in at.1 + 1..members {
+        chain.extend(behind.find(|(tag, _)| *tag == member).map(|(_, time)| time));
     }
 }
 

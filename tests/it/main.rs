@@ -3,7 +3,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
-    reason = "a test that cannot go on says so by a panic"
+    reason = "a test that cannot go on has failed"
 )]
 
 mod closed_pipe;

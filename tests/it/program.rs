@@ -65,8 +65,8 @@ pub(crate) fn answer(command: &mut Command, stdin: &[u8]) -> Answer {
         std::thread::spawn(move || drop(pipe.write_all(&bytes)))
     });
     let output = child.wait_with_output().unwrap();
-    if let Some(feed) = feed {
-        feed.join().unwrap();
+    if let Some(thread) = feed {
+        thread.join().unwrap();
     }
     Answer {
         code: output.status.code().unwrap_or(-1),

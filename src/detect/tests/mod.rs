@@ -2,6 +2,7 @@
 
 mod admission;
 mod order;
+mod several;
 mod verdicts;
 
 use std::{fmt::Write, sync::Arc};

@@ -139,17 +139,20 @@ fn several_things_together_and_in_order() {
     assert_eq!(
         whys(&[probe(0.0), grant(60.0), read(1_800.0)]),
         [
-            "probe, grant and use within 30m",
-            "first probe, then grant, then use within 30m"
+            "'probe', 'grant' and 'use' within 30m",
+            "probe at 11:00:00, then grant at 11:01:00, then use at 11:30:00 (within 30m)"
         ]
     );
     assert_eq!(
         whys(&[grant(0.0), probe(60.0), read(90.0)]),
-        ["probe, grant and use within 30m"]
+        ["'probe', 'grant' and 'use' within 30m"]
     );
     assert_eq!(
-        whys(&[read(90.0), grant(60.0), probe(0.0)]).len(),
-        2,
+        whys(&[read(90.0), grant(60.0), probe(0.0)]),
+        [
+            "'probe', 'grant' and 'use' within 30m",
+            "probe at 11:00:00, then grant at 11:01:00, then use at 11:01:30 (within 30m)"
+        ],
         "arrival does not matter, event time does"
     );
     assert!(whys(&[probe(0.0), grant(60.0), read(1_801.0)]).is_empty());
@@ -178,9 +181,44 @@ fn a_correlation_of_correlations() {
     lines.push(get("y", "eve", "nodes", 200, 40.0));
     assert_eq!(
         bench.told(&lines),
-        ["burst-then-exec [eve] 2,y"],
-        "`burst` does not report itself"
+        ["burst-then-exec [eve] 0,1,2,y"],
+        "`burst` does not report itself, and all that it counted is evidence"
     );
+}
+
+#[test]
+fn a_request_that_reaches_a_chain_twice_is_told_once() {
+    let windows = "group-by: [principal]\n  timespan: 1m";
+    let text = rule("refused", REFUSED, "")
+        + &correlation(
+            "many",
+            "refused",
+            &format!("type: event_count\n  {windows}\n  condition: {{gte: 4}}"),
+        )
+        + &correlation(
+            "spread",
+            "refused",
+            &format!(
+                "type: value_count\n  {windows}\n  condition: {{field: objectRef.resource, gte: 2}}"
+            ),
+        )
+        + &correlation(
+            "spray",
+            "many, spread",
+            &format!("type: temporal\n  {windows}"),
+        );
+    let mut bench = Bench::new(&text);
+    let lines: Vec<Line> = (0..30)
+        .map(|n| {
+            let resource = ["pods", "nodes"][n % 2];
+            get(n, "eve", resource, 403, n as f64)
+        })
+        .collect();
+    let told = told(&mut bench, &lines);
+    assert_eq!(short(&told[0]), "spray [eve] 0,1,2,3");
+    let evidence: usize = told.iter().map(|told| told.evidence.len()).sum();
+    let count: u64 = told.iter().map(|told| told.count).sum();
+    assert_eq!((evidence, count), (30, 30));
 }
 
 #[test]
@@ -205,7 +243,8 @@ fn first_seen() {
     assert_eq!(short(&told[0]), "new-resource [eve] c");
     assert_eq!(
         told[0].why,
-        "first time in 12d that eve used verb get, objectRef.resource secrets"
+        "verb get and objectRef.resource secrets were never seen together before with principal \
+         eve, known for 12d"
     );
 }
 

@@ -96,8 +96,9 @@ impl Input {
     }
 
     /// Takes what a worker made of one of its blocks; they come in the order of the blocks.
-    pub(super) fn receive(&mut self, batch: Batch) {
+    pub(super) fn receive(&mut self, mut batch: Batch) {
         self.submitted -= 1;
+        self.framer.recycle(std::mem::take(&mut batch.bytes));
         self.batches.push_back(batch);
     }
 

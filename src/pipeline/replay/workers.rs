@@ -10,6 +10,8 @@ use std::{
     thread::JoinHandle,
 };
 
+use bytes::Bytes;
+
 use super::{Options, counts::SAMPLES_MAX};
 use crate::{
     decode::{self, Block, Decoded, Reason, Reject},
@@ -29,6 +31,8 @@ pub(super) struct Batch {
     pub(super) rejects: Vec<Reject>,
     /// Events outside of the time range that was asked for.
     pub(super) outside_range: u64,
+    /// The block's bytes, whose memory can serve again.
+    pub(super) bytes: Bytes,
 }
 
 /// Turns blocks into batches. Batches depend on nothing but their block.
@@ -49,15 +53,16 @@ impl Decoder {
         }
     }
 
-    fn batch(&mut self, block: &Block) -> Batch {
+    fn batch(&mut self, block: Block) -> Batch {
         let mut batch = Batch {
             observations: Vec::with_capacity(block.bytes.len() / 1024),
             rejected: [0; _],
             rejects: Vec::new(),
             outside_range: 0,
+            bytes: Bytes::new(),
         };
         let context = Arc::clone(&self.context);
-        decode::each_event(block, &mut |decoded| match decoded {
+        decode::each_event(&block, &mut |decoded| match decoded {
             Decoded::Event(slots, raw) => {
                 let event = Event::new(slots, raw, &context);
                 if self.is_wanted(&event) {
@@ -74,6 +79,7 @@ impl Decoder {
                 }
             }
         });
+        batch.bytes = block.bytes;
         batch
     }
 
@@ -160,7 +166,7 @@ impl Workers {
         self.owners.push_back((owner, block.bytes.len()));
         self.bytes += block.bytes.len();
         match &mut self.crew {
-            Crew::Alone(decoder, batches) => batches.push_back(decoder.batch(&block)),
+            Crew::Alone(decoder, batches) => batches.push_back(decoder.batch(block)),
             Crew::Threads {
                 threads, submitted, ..
             } => {
@@ -196,7 +202,7 @@ impl Worker {
         let thread = std::thread::spawn(move || {
             for block in inbox {
                 // Nobody listens any more when the replay was cancelled.
-                if outbox.send(decoder.batch(&block)).is_err() {
+                if outbox.send(decoder.batch(block)).is_err() {
                     break;
                 }
             }

@@ -191,7 +191,13 @@ fn line(patch: &[(&str, Json)], time: Time, id: u64) -> String {
     for (path, value) in patch {
         set(&mut event, path, value);
     }
-    let given = |path: &str| patch.iter().any(|(known, _)| known.starts_with(path));
+    // `user` is given by `user.username`, but not by `userAgent`.
+    let given = |path: &str| {
+        patch.iter().any(|(known, _)| {
+            let below = known.strip_prefix(path);
+            below.is_some_and(|below| below.is_empty() || below.starts_with('.'))
+        })
+    };
     fill_in(&mut event, &given);
     let mut line = String::from("{");
     for key in KEYS {

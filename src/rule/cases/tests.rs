@@ -25,7 +25,7 @@ fn an_event_is_what_differs() {
         annotations: {my.own/key: v}
         requestObject.spec.hostNetwork: true
         sourceIPs: [10.0.0.1]
-      - {responseStatus.code: 401, requestURI: /api}
+      - {responseStatus.code: 401, requestURI: /api, userAgent: curl/8.14.1}
     expect: [{rule: a, principal: b, count: 3, level: high}]
   - {name: nothing, events: [{objectRef.namespace: null}], expect: none}
 ",

@@ -65,11 +65,12 @@ pub(super) fn identity(metadata: &Metadata) -> Identity {
 
 impl HeldFile {
     pub(super) fn open(path: &Path) -> io::Result<Self> {
-        let file = File::open(path)?;
-        let metadata = file.metadata()?;
-        if !metadata.is_file() {
+        // Looked at before it is opened, because opening a pipe would wait for its writer.
+        if !std::fs::metadata(path)?.is_file() {
             return Err(io::Error::other("it is not a regular file"));
         }
+        let file = File::open(path)?;
+        let metadata = file.metadata()?;
         let mut held = Self {
             file,
             identity: identity(&metadata),

@@ -163,7 +163,11 @@ impl Follow {
         let at_path = match std::fs::metadata(&self.path) {
             Ok(metadata) => Some(identity(&metadata)),
             Err(error) if is_absence(&error) => None,
-            Err(error) => return Err(error),
+            // What is held can still be read.
+            Err(error) => match self.held.back() {
+                Some(newest) => Some(newest.file.identity()),
+                None => return Err(error),
+            },
         };
         let held = self
             .held

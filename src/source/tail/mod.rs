@@ -4,12 +4,15 @@
 //! a simulation can drive it; `file` makes the system calls; `follow` joins both for one path;
 //! `tailer` runs all paths of one source on one thread.
 
+mod check;
+mod counts;
 mod file;
 mod follow;
 mod pattern;
 mod plan;
 mod settings;
 mod tailer;
+mod watch;
 
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,7 @@
 //! Runs the paths of one source on one thread: woken by the file system, polling in any case.
 
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::VecDeque,
     io,
     path::{Path, PathBuf},
     pin::pin,
@@ -9,16 +9,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
-use prometheus::{IntCounter, IntCounterVec, IntGauge};
-use tokio::{runtime::Handle, sync::Notify, time::timeout};
+use tokio::{runtime::Handle, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    check::{advice, check},
+    counts::Counts,
     file::{HeldFile, Position, identity},
-    follow::{Change, Follow, Progress, is_absence},
+    follow::{Change, Follow, Progress},
     pattern,
     settings::{From, TailSettings},
+    watch::Watch,
 };
 use crate::{
     decode::Block,
@@ -52,9 +53,7 @@ pub struct Tailer {
     part: Part,
     stop: CancellationToken,
     runtime: Handle,
-    wake: Arc<Notify>,
-    watcher: Option<RecommendedWatcher>,
-    watched: BTreeSet<PathBuf>,
+    watch: Watch,
     started: Instant,
     searched: Option<Instant>,
     behind_since: Option<Instant>,
@@ -65,38 +64,6 @@ struct Followed {
     feed: Feed,
     /// The last trouble with it, so that each is told once.
     trouble: Option<String>,
-}
-
-struct Counts {
-    received_bytes: IntCounter,
-    lag_seconds: IntGauge,
-    lag_bytes: IntGauge,
-    changes: IntCounterVec,
-    source: String,
-}
-
-impl Counts {
-    fn new(metrics: &SourceMetrics, source: &str) -> Self {
-        for change in Change::NAMES {
-            metrics
-                .file_changes
-                .with_label_values(&[source, change])
-                .inc_by(0);
-        }
-        Self {
-            received_bytes: metrics.received_bytes.with_label_values(&[source]),
-            lag_seconds: metrics.lag_seconds.with_label_values(&[source]),
-            lag_bytes: metrics.lag_bytes.with_label_values(&[source]),
-            changes: metrics.file_changes.clone(),
-            source: source.to_owned(),
-        }
-    }
-
-    fn change(&self, change: &str) {
-        self.changes
-            .with_label_values(&[self.source.as_str(), change])
-            .inc();
-    }
 }
 
 impl Tailer {
@@ -118,12 +85,7 @@ impl Tailer {
             path: PathBuf::from(&settings.path),
             problem,
         })?;
-        let wake = Arc::new(Notify::new());
-        let watcher = watcher(&wake)
-            .inspect_err(|error| {
-                tracing::info!(source = settings.name, %error, "no file system events, polling only");
-            })
-            .ok();
+        let watch = Watch::new(&settings.name);
         let counts = Counts::new(metrics, &settings.name);
         let mut tailer = Self {
             follows: Vec::new(),
@@ -133,9 +95,7 @@ impl Tailer {
             part,
             stop,
             runtime: Handle::current(),
-            wake,
-            watcher,
-            watched: BTreeSet::new(),
+            watch,
             started: Instant::now(),
             searched: None,
             behind_since: None,
@@ -375,7 +335,10 @@ impl Tailer {
                 }
             }
         }
-        self.watch_directories();
+        let pattern = &self.settings.path;
+        let fixed = pattern::is_pattern(pattern).then(|| pattern::fixed_part(pattern));
+        let paths = self.follows.iter().map(|followed| followed.follow.path());
+        self.watch.directories_of(paths, fixed);
     }
 
     fn is_new(&self, path: &Path) -> bool {
@@ -428,44 +391,12 @@ impl Tailer {
         }
     }
 
-    /// Watches the directories of the files and, through symbolic links, of their targets. What
-    /// cannot be watched is polled.
-    fn watch_directories(&mut self) {
-        let Some(watcher) = &mut self.watcher else {
-            return;
-        };
-        let mut wanted = BTreeSet::new();
-        if pattern::is_pattern(&self.settings.path) {
-            wanted.insert(pattern::fixed_part(&self.settings.path));
-        }
-        for followed in &self.follows {
-            let path = followed.follow.path();
-            wanted.extend(directory_of(path));
-            wanted.extend(path.canonicalize().ok().as_deref().and_then(directory_of));
-        }
-        for gone in self.watched.difference(&wanted) {
-            // An error means that the directory is gone, and the watch with it.
-            let _ = watcher.unwatch(gone);
-        }
-        let mut watched = BTreeSet::new();
-        for directory in wanted {
-            if self.watched.contains(&directory)
-                || watcher
-                    .watch(&directory, RecursiveMode::NonRecursive)
-                    .is_ok()
-            {
-                watched.insert(directory);
-            }
-        }
-        self.watched = watched;
-    }
-
     /// Waits for the file system's word, for the poll or for the end.
     fn rest(&self) {
         let woken = self.runtime.block_on(async {
             tokio::select! {
                 () = self.stop.cancelled() => false,
-                () = self.wake.notified() => true,
+                () = self.watch.changed() => true,
                 () = tokio::time::sleep(self.settings.poll) => false,
             }
         });
@@ -473,74 +404,5 @@ impl Tailer {
             // Writes come in flocks; a short pause makes one batch of them.
             std::thread::sleep(FLOCK);
         }
-    }
-}
-
-fn watcher(wake: &Arc<Notify>) -> notify::Result<RecommendedWatcher> {
-    let wake = Arc::clone(wake);
-    notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        // Reading is an event too; only what changes a file is worth a look. An error, such as an
-        // overflow, means that something was missed.
-        if !event.is_ok_and(|event| matches!(event.kind, EventKind::Access(_))) {
-            wake.notify_one();
-        }
-    })
-}
-
-/// The directory that a path lies in.
-fn directory_of(path: &Path) -> Option<PathBuf> {
-    let parent = path.parent()?;
-    Some(if parent.as_os_str().is_empty() {
-        PathBuf::from(".")
-    } else {
-        parent.to_owned()
-    })
-}
-
-/// What is wrong with a path that cannot be watched, and what to do.
-fn check(path: &str) -> Result<(), String> {
-    if pattern::is_pattern(path) {
-        glob::Pattern::new(path).map_err(|error| format!("the pattern is wrong: {error}"))?;
-        return check_directory(&pattern::fixed_part(path));
-    }
-    match std::fs::metadata(path) {
-        Ok(metadata) if metadata.is_dir() => Err(format!(
-            "it is a directory; name the file, or a pattern such as `{}/*.log`",
-            path.trim_end_matches('/')
-        )),
-        Ok(metadata) if !metadata.is_file() => {
-            Err("it is not a regular file, so there is nothing to follow".to_owned())
-        }
-        Ok(_) => HeldFile::open(Path::new(path))
-            .map(drop)
-            .map_err(|error| advice(&error)),
-        Err(error) if is_absence(&error) => {
-            let directory = directory_of(Path::new(path)).unwrap_or_else(|| PathBuf::from("/"));
-            check_directory(&directory)
-        }
-        Err(error) => Err(advice(&error)),
-    }
-}
-
-fn check_directory(directory: &Path) -> Result<(), String> {
-    let name = directory.display();
-    match std::fs::metadata(directory) {
-        Ok(metadata) if metadata.is_dir() => Ok(()),
-        Ok(_) => Err(format!("`{name}` is not a directory")),
-        Err(error) if is_absence(&error) => Err(format!(
-            "the directory `{name}` does not exist; the path to give is that of the API server's \
-             --audit-log-path (the file itself may appear later)"
-        )),
-        Err(error) => Err(advice(&error)),
-    }
-}
-
-fn advice(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::PermissionDenied => "permission denied; the API server writes its audit \
-             log for root alone, so run as root, with CAP_DAC_READ_SEARCH, or give this user \
-             access to the directory and the file"
-            .to_owned(),
-        _ => error.to_string(),
     }
 }

@@ -10,6 +10,7 @@ mod answer;
 mod body;
 mod credentials;
 mod receive;
+mod serve;
 mod settings;
 mod tls;
 
@@ -18,5 +19,5 @@ mod tests;
 
 pub use accept::{AcceptLimits, Listening, accept, bind};
 pub use credentials::{TokenFile, check_credentials};
-pub use receive::Webhook;
+pub use serve::Webhook;
 pub use settings::{TlsSettings, WebhookSettings};

@@ -1,4 +1,4 @@
-//! The webhook at work: who may send, what arrives, when it is acknowledged.
+//! What becomes of a request: who may send, what arrives, when it is acknowledged.
 
 use std::{
     convert::Infallible,
@@ -13,25 +13,17 @@ use axum::{
     body::{Body, Bytes, HttpBody as _},
     http::{HeaderMap, HeaderValue, Method, Request, Response, header},
 };
-use hyper::{body::Incoming, service::service_fn};
+use hyper::body::Incoming;
 use prometheus::{IntCounter, IntCounterVec};
 use tokio::time::{Instant, timeout, timeout_at};
-use tokio_util::sync::CancellationToken;
 
 use super::{
-    accept::{AcceptLimits, Listening, accept, bind},
     answer::Answer,
     body::{BodyMemory, BodyReader},
     credentials::Credentials,
     settings::WebhookSettings,
 };
-use crate::{
-    source::{Feed, SourceError, SourceMetrics},
-    telemetry::Part,
-};
-
-/// How often the files of certificates and tokens are looked at.
-const RELOAD_EVERY: Duration = Duration::from_secs(10);
+use crate::source::{Feed, SourceMetrics};
 
 /// After a refusal this much of the body is still read, so that the client reads the answer
 /// instead of a broken connection.
@@ -44,18 +36,10 @@ const TELL_EVERY: Duration = Duration::from_secs(10);
 /// The longest cluster name in a path.
 const CLUSTER_BYTES_MAX: usize = 63;
 
-/// An audit webhook whose socket is open.
-pub struct Webhook {
-    listening: Listening,
-    address: SocketAddr,
-    receiver: Arc<Receiver>,
-    part: Part,
-    stop: CancellationToken,
-}
-
-struct Receiver {
-    settings: WebhookSettings,
-    credentials: Credentials,
+/// What takes the requests of one webhook.
+pub(super) struct Receiver {
+    pub(super) settings: WebhookSettings,
+    pub(super) credentials: Credentials,
     feed: Feed,
     requests: IntCounterVec,
     received_bytes: IntCounter,
@@ -64,125 +48,8 @@ struct Receiver {
     told: Mutex<Option<Instant>>,
 }
 
-impl Webhook {
-    /// Reads certificates and tokens, and opens the socket.
-    ///
-    /// # Errors
-    /// [`SourceError`], with what to do.
-    pub async fn bind(
-        settings: WebhookSettings,
-        feed: Feed,
-        metrics: &SourceMetrics,
-        part: Part,
-        stop: CancellationToken,
-    ) -> Result<Self, SourceError> {
-        let credentials = Credentials::load(&settings)?;
-        let listener = bind(&settings.listen).await?;
-        let name = settings.name.as_str();
-        let address = listener.local_addr().map_err(|error| SourceError::Listen {
-            listen: settings.listen.clone(),
-            problem: error.to_string(),
-        })?;
-        for code in Answer::CODES {
-            metrics.requests.with_label_values(&[name, code]).inc_by(0);
-        }
-        // Nothing waits here unread: what the API server has not sent is not ours to know.
-        metrics.lag_seconds.with_label_values(&[name]).set(0);
-        let listening = Listening {
-            listener,
-            limits: AcceptLimits {
-                connections_max: settings.connections_max,
-                head_timeout: settings.head_timeout,
-            },
-            connections: metrics.connections.with_label_values(&[name]),
-            refused_full: metrics
-                .connections_refused
-                .with_label_values(&[name, "full"]),
-            refused_tls: metrics
-                .connections_refused
-                .with_label_values(&[name, "tls"]),
-        };
-        let receiver = Receiver {
-            credentials,
-            feed,
-            requests: metrics.requests.clone(),
-            received_bytes: metrics.received_bytes.with_label_values(&[name]),
-            memory: BodyMemory::new(settings.memory_max.0),
-            told: Mutex::new(None),
-            settings,
-        };
-        Ok(Self {
-            listening,
-            address,
-            receiver: Arc::new(receiver),
-            part,
-            stop,
-        })
-    }
-
-    /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// Takes requests until it is stopped; those that have begun are answered.
-    pub async fn run(self) {
-        let Self {
-            listening,
-            address,
-            receiver,
-            part,
-            stop,
-        } = self;
-        let source = receiver.settings.name.as_str();
-        let scheme = if receiver.settings.tls.is_some() {
-            "https"
-        } else {
-            "http"
-        };
-        tracing::info!(source, %address, scheme, "taking audit events");
-        if receiver.settings.tls.is_none() && receiver.settings.token_file.is_some() {
-            tracing::warn!(
-                source,
-                "the API server sends no token over plain HTTP; every request will be refused"
-            );
-        }
-        part.ready();
-        let watching = watch_credentials(Arc::clone(&receiver));
-        let tls = || receiver.credentials.in_force().tls.clone();
-        let service = |peer: SocketAddr| {
-            let receiver = Arc::clone(&receiver);
-            service_fn(move |request| answer(Arc::clone(&receiver), peer, request))
-        };
-        tokio::select! {
-            () = accept(listening, tls, service, stop) => {}
-            () = watching => {}
-        }
-        part.not_ready("has stopped");
-    }
-}
-
-/// Takes changed certificates and tokens up; wrong ones are refused and the old stay.
-async fn watch_credentials(receiver: Arc<Receiver>) {
-    let source = receiver.settings.name.as_str();
-    let mut before = receiver.credentials.looks();
-    loop {
-        tokio::time::sleep(RELOAD_EVERY).await;
-        let looks = receiver.credentials.looks();
-        if looks == before {
-            continue;
-        }
-        before = looks;
-        match receiver.credentials.reload() {
-            Ok(()) => tracing::info!(source, "certificate and token files were read again"),
-            Err(error) => {
-                tracing::error!(source, %error, "changed credentials are wrong, the old ones stay");
-            }
-        }
-    }
-}
-
-async fn answer(
+/// Answers one request, and counts the answer.
+pub(super) async fn answer(
     receiver: Arc<Receiver>,
     peer: SocketAddr,
     request: Request<Incoming>,
@@ -219,6 +86,27 @@ struct Admitted {
 }
 
 impl Receiver {
+    pub(super) fn new(
+        settings: WebhookSettings,
+        credentials: Credentials,
+        feed: Feed,
+        metrics: &SourceMetrics,
+    ) -> Self {
+        let name = settings.name.as_str();
+        for code in Answer::CODES {
+            metrics.requests.with_label_values(&[name, code]).inc_by(0);
+        }
+        Self {
+            requests: metrics.requests.clone(),
+            received_bytes: metrics.received_bytes.with_label_values(&[name]),
+            memory: BodyMemory::new(settings.memory_max.0),
+            told: Mutex::new(None),
+            credentials,
+            feed,
+            settings,
+        }
+    }
+
     fn admit(&self, method: &Method, path: &str, headers: &HeaderMap) -> Result<Admitted, Answer> {
         match *method {
             Method::POST => {}
