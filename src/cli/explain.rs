@@ -14,6 +14,7 @@ use crate::{
     diagnostic::nearest,
     event::{Context, Event, Slot},
     rule::{RuleSet, Source},
+    source::archive::Problem,
 };
 
 /// Arguments of `explain`.
@@ -58,7 +59,7 @@ pub(super) fn run(args: &ExplainArgs) -> Result<(), Failure> {
     if found == 0 {
         let file = args.file.display();
         return Err(Failure::Failed(format!(
-            "{file} holds no event with auditID `{}`; `grep` the file for it, or look in another",
+            "{file} holds no event with auditID `{}`; check the id, or look in another file",
             args.audit_id
         )));
     }
@@ -97,7 +98,9 @@ fn rules_behind(set: &RuleSet, name: &str) -> Result<Vec<usize>, Failure> {
 
 /// Shows each event of a log file to `visit`.
 fn each_in_file(file: &PathBuf, visit: &mut dyn FnMut(&Event<'_>)) -> Result<(), Failure> {
-    let unreadable = |error: io::Error| Failure::Unreadable(format!("{}: {error}", file.display()));
+    let unreadable = |error: io::Error| {
+        Failure::Unreadable(Problem::unreadable(&file.display(), &error).to_string())
+    };
     let input: Box<dyn io::Read> = if file.as_os_str() == "-" {
         Box::new(io::stdin().lock())
     } else {

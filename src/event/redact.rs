@@ -145,6 +145,47 @@ mod tests {
     }
 
     #[test]
+    fn knows_where_bodies_keep_secrets() {
+        use crate::event::{Context, Slots};
+
+        let context = Context::default();
+        let is_secret = |resource: &str, subresource: &str, field: &str| {
+            let mut slots = Slots::default();
+            slots.set(Slot::Resource, resource);
+            slots.set(Slot::Subresource, subresource);
+            Event::new(slots, "{}", &context).is_secret(&Field::parse(field).unwrap())
+        };
+        let applied =
+            "requestObject.metadata.annotations.kubectl.kubernetes.io/last-applied-configuration";
+        for (resource, subresource, field, expected) in [
+            (r#""secrets""#, "", "requestObject.data.password", true),
+            (r#""secrets""#, "", "requestObject.value", true),
+            (r#""secrets""#, "", "responseObject.items.data.x", true),
+            (r#""secrets""#, "", applied, true),
+            (r#""secrets""#, "", "requestObject.metadata.name", false),
+            (r#""secrets""#, "", "requestObject.type", false),
+            (r#""secrets""#, "", "objectRef.name", false),
+            (r#""configmaps""#, "", "requestObject.data.password", false),
+            (
+                r#""serviceaccounts""#,
+                r#""token""#,
+                "responseObject.status.token",
+                true,
+            ),
+            (
+                r#""serviceaccounts""#,
+                r#""token""#,
+                "requestObject.spec.audiences",
+                false,
+            ),
+            (r#""tokenreviews""#, "", "requestObject.spec.token", true),
+        ] {
+            let found = is_secret(resource, subresource, field);
+            assert_eq!(found, expected, "{resource} {field}");
+        }
+    }
+
+    #[test]
     fn every_pattern_compiles() {
         assert_eq!(SHAPES.len(), PATTERNS.len());
         assert!(ANY_SHAPE.is_some());

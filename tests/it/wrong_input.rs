@@ -195,7 +195,8 @@ fn what_explain_cannot_find() {
     };
     let answer = run("gone.log", "x");
     assert_eq!(answer.code, UNREADABLE);
-    assert!(answer.stderr.starts_with("gone.log: "), "{}", answer.stderr);
+    let missing = "gone.log: there is no such file or directory\n  help: check the spelling";
+    assert!(answer.stderr.starts_with(missing), "{}", answer.stderr);
     let answer = run("good.log", "no-such-id");
     assert_eq!(answer.code, 1);
     assert!(
