@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Asks the oracle: runs rsigma (https://crates.io/crates/rsigma, version 0.23) over the rules and
+# Asks the oracle: runs rsigma, version 0.23, over the rules and
 # events of this folder and writes its answers to expected.json, which tests/oracle/main.rs holds
 # against ours. Needs rsigma, jq and gzip; run it again after each change of a rule or an event.
 #
