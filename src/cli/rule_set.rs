@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::{Failure, terminal};
 use crate::{
-    config::{read_layer, read_layers},
+    config::{RuleSettings, RulesError},
     rule::{Layer, Loaded, RuleSet},
 };
 
@@ -28,26 +28,19 @@ pub(super) struct RuleArgs {
 }
 
 impl RuleArgs {
-    /// The layers of files that these arguments name.
-    pub(super) fn layers(&self) -> Result<Vec<Layer>, Failure> {
-        if !self.no_shipped_rules {
-            return read_layers(&self.rules).map_err(|error| Failure::Wrong(error.to_string()));
-        }
-        if self.rules.is_empty() {
+    /// Loads the rules; warnings go to stderr.
+    pub(super) fn load(&self) -> Result<Arc<RuleSet>, Failure> {
+        if self.no_shipped_rules && self.rules.is_empty() {
             let help = "--no-shipped-rules leaves no rule at all; name your own with --rules DIR";
             return Err(Failure::Wrong(help.to_owned()));
         }
-        let layers = self
-            .rules
-            .iter()
-            .map(|path| read_layer(path))
-            .collect::<Result<_, _>>();
-        layers.map_err(|error| Failure::Wrong(error.to_string()))
-    }
-
-    /// Loads the rules; warnings go to stderr.
-    pub(super) fn load(&self) -> Result<Arc<RuleSet>, Failure> {
-        let Loaded { set, warnings } = load(&self.layers()?)?;
+        let settings = RuleSettings {
+            paths: self.rules.clone(),
+            shipped: !self.no_shipped_rules,
+            disable: Vec::new(),
+        };
+        let wrong = |error: RulesError| Failure::Wrong(error.to_string());
+        let Loaded { set, warnings } = settings.load().map_err(wrong)?;
         if !warnings.is_empty() {
             terminal::say(&warnings.to_string());
         }

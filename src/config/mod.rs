@@ -24,8 +24,6 @@ mod tests;
 pub use load::{ADMIN_DEFAULT, ConfigError, Configured, configure};
 pub use names::settings_table;
 pub use overrides::Overrides;
-pub use rule_files::{
-    RuleFilesError, case_files, read_layer, read_layers, read_text, shipped_layer,
-};
+pub use rule_files::{RuleFilesError, case_files, read_layer, read_text, shipped_layer};
 pub use rules::RulesError;
 pub use settings::{ReceiverSettings, ReceiverTarget, RuleSettings, Settings};

@@ -21,33 +21,16 @@ const FILES_MAX: usize = 10_000;
 #[error("{0}")]
 pub struct RuleFilesError(String);
 
-/// The shipped rules, and above them those of each folder or file, in order. In a folder, files
-/// below a `lists` folder hold lists, `*.cases.yml` are tests and left out, and the other `*.yml`
-/// and `*.yaml` files hold rules.
+/// The rules and lists inside the binary.
+pub fn shipped_layer() -> Layer {
+    Layer::new(shipped_rules())
+}
+
+/// One folder or file. In a folder, files below a `lists` folder hold lists, `*.cases.yml` are
+/// tests and left out, and the other `*.yml` and `*.yaml` files hold rules.
 ///
 /// # Errors
 /// When a folder or file cannot be read, or holds no rule file at all.
-pub fn read_layers(paths: &[PathBuf]) -> Result<Vec<Layer>, RuleFilesError> {
-    let mut layers = vec![shipped_layer()];
-    for path in paths {
-        layers.push(read_layer(path)?);
-    }
-    Ok(layers)
-}
-
-/// The rules and lists inside the binary.
-pub fn shipped_layer() -> Layer {
-    let (lists, rules) = shipped_rules().into_iter().map(Arc::new).partition(|file| {
-        let path = Path::new(&file.name);
-        is_list(path)
-    });
-    Layer { rules, lists }
-}
-
-/// One folder or file.
-///
-/// # Errors
-/// As [`read_layers`].
 pub fn read_layer(path: &Path) -> Result<Layer, RuleFilesError> {
     let mut layer = Layer::default();
     for file in yaml_files(path, |name| !name.contains(".cases."))? {
