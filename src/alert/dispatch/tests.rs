@@ -583,7 +583,12 @@ proptest! {
                 let apart = one.at.since(*before) >= Span::from_secs(30);
                 prop_assert!(apart || severity > *worst || one.reason == Reason::First, "{:?} {severity} after {worst}, {} and {}", one.reason, before, one.at);
             }
-            let worst = last.get(&*one.group_key).map_or(severity, |(_, worst)| severity.max(*worst));
+            let before = last.get(&*one.group_key).map_or(severity, |(_, worst)| *worst);
+            // What begins after all was over begins anew.
+            let worst = match one.status() {
+                Status::Firing => severity.max(before),
+                Status::Resolved => Severity::Informational,
+            };
             last.insert(&one.group_key, (one.at, worst));
         }
         // An alert that began anew before anybody was told of its end is told as one.
