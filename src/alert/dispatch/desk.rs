@@ -176,7 +176,7 @@ impl Desk {
                 past.push(*member);
             }
         }
-        let is_first = told.firing.is_empty();
+        let is_first = told.firing.is_empty() && told.away.is_empty();
         let has_fresh = view
             .firing
             .iter()
@@ -201,7 +201,7 @@ impl Desk {
         };
         let Some(reason) = reason else {
             for member in over {
-                told.firing.remove(&member.alert.fingerprint);
+                told.forget(&member.alert.fingerprint);
             }
             return None;
         };
@@ -214,15 +214,10 @@ impl Desk {
                 .iter()
                 .map(|member| (if is_fresh(member) { 0 } else { 2 }, *member)),
         );
-        let firing = tally(&view.firing);
-        let resolved = tally(past.iter().chain(&over));
-        let notification =
-            notification(self, view, told, reason, ranked, shown, (firing, resolved));
-        told.firing = view
-            .firing
-            .iter()
-            .map(|member| Known::entry(&member.alert))
-            .collect();
+        let name = &self.telling.name;
+        let notification = view.notification(name, told.sent, reason, ranked, shown);
+        let firing = view.firing.iter().map(|member| &*member.alert);
+        told.set(firing, &view.group.members);
         told.at = view.now;
         told.sent += 1;
         Some(notification)
@@ -244,7 +239,7 @@ impl Desk {
                 lists[0].1.push(member);
             }
             if is_known {
-                told.firing.remove(&member.alert.fingerprint);
+                told.forget(&member.alert.fingerprint);
             }
         }
         let again = self.is_again(view, told);
@@ -270,11 +265,9 @@ impl Desk {
         for (reason, mut members) in lists {
             members.sort_by_key(|member| order(member));
             for members in members.chunks(at_most) {
-                let (ended, firing): (Vec<&Member>, Vec<&Member>) =
-                    members.iter().partition(|member| !member.is_firing());
-                let tallies = (tally(&firing), tally(&ended));
                 let ranked = members.iter().map(|member| (0, *member)).collect();
-                let notification = notification(self, view, told, reason, ranked, at_most, tallies);
+                let name = &self.telling.name;
+                let notification = view.notification(name, told.sent, reason, ranked, at_most);
                 told.sent += 1;
                 notifications.push(notification);
             }
@@ -377,64 +370,52 @@ fn urgency(alert: &Arc<Alert>) -> (Status, Reverse<Severity>, Time, Box<str>) {
     (alert.status, severity, alert.starts_at, alert.id.clone())
 }
 
-impl Known {
-    fn of(alert: &Alert) -> Self {
-        Self {
-            id: alert.id.clone(),
-            version: alert.updated_at,
-        }
-    }
-
-    fn entry(alert: &Alert) -> (Box<str>, Self) {
-        (alert.fingerprint.clone(), Self::of(alert))
-    }
-}
-
-fn order<'m>(member: &&'m Member) -> (Reverse<Severity>, Time, &'m str) {
+fn order(member: &Member) -> (Reverse<Severity>, Time, &str) {
     let alert = &member.alert;
     (Reverse(alert.severity()), alert.starts_at, &alert.id)
 }
 
-fn tally<'m>(members: impl IntoIterator<Item = &'m &'m Member>) -> Tally {
-    let mut tally = Tally::default();
-    for member in members {
-        tally.add(member.alert.severity());
+impl View<'_> {
+    /// What is told of these members: those of low rank first, and of one rank the most severe.
+    /// `sent` is how many notifications the receiver had about the group.
+    fn notification(
+        &self,
+        receiver: &Arc<str>,
+        sent: u64,
+        reason: Reason,
+        mut ranked: Vec<(u8, &Member)>,
+        shown: usize,
+    ) -> Notification {
+        ranked.sort_by_key(|(rank, member)| (*rank, order(member)));
+        let principals = Principals::of(ranked.iter().map(|(_, member)| &*member.alert));
+        let (mut firing, mut resolved) = (Tally::default(), Tally::default());
+        for (_, member) in &ranked {
+            let tally = if member.is_firing() {
+                &mut firing
+            } else {
+                &mut resolved
+            };
+            tally.add(member.alert.severity());
+        }
+        ranked.truncate(shown);
+        let alerts = ranked.iter().map(|(_, member)| Arc::clone(&member.alert));
+        let mut notification = Notification {
+            id: "".into(),
+            receiver: Arc::clone(receiver),
+            route: Arc::clone(self.route_key),
+            group: self.group.labels.clone(),
+            group_key: Arc::clone(self.key),
+            reason,
+            at: self.now,
+            fresh: ranked.iter().filter(|(rank, _)| *rank < 2).count(),
+            alerts: alerts.collect(),
+            firing,
+            resolved,
+            principals,
+            stands_for: 1,
+            missed: self.group.unlisted.total(),
+        };
+        notification.id = notification.hash(sent);
+        notification
     }
-    tally
-}
-
-/// What is told of the members: those of low rank first, and of one rank the most severe.
-fn notification(
-    desk: &Desk,
-    view: &View<'_>,
-    told: &Told,
-    reason: Reason,
-    mut ranked: Vec<(u8, &Member)>,
-    shown: usize,
-    (firing, resolved): (Tally, Tally),
-) -> Notification {
-    ranked.sort_by_key(|(rank, member)| (*rank, order(member)));
-    let principals = Principals::of(ranked.iter().map(|(_, member)| &*member.alert));
-    ranked.truncate(shown);
-    let mut notification = Notification {
-        id: "".into(),
-        receiver: Arc::clone(&desk.telling.name),
-        route: Arc::clone(view.route_key),
-        group: view.group.labels.clone(),
-        group_key: Arc::clone(view.key),
-        reason,
-        at: view.now,
-        fresh: ranked.iter().filter(|(rank, _)| *rank < 2).count(),
-        alerts: ranked
-            .iter()
-            .map(|(_, member)| Arc::clone(&member.alert))
-            .collect(),
-        firing,
-        resolved,
-        principals,
-        stands_for: 1,
-        missed: view.group.unlisted.total(),
-    };
-    notification.id = notification.hash(told.sent);
-    notification
 }

@@ -44,6 +44,9 @@ pub(super) struct Told {
     pub(super) at: Time,
     /// The alerts that go on as far as it knows, by fingerprint.
     pub(super) firing: BTreeMap<Box<str>, Known>,
+    /// Alerts that it was told of and that were hidden when it was told of others. They are news
+    /// when they come to light, but it is told when they are over.
+    pub(super) away: BTreeMap<Box<str>, Known>,
     /// How many notifications it had.
     pub(super) sent: u64,
 }
@@ -72,6 +75,7 @@ impl Told {
         Self {
             at: Time::MIN,
             firing: BTreeMap::new(),
+            away: BTreeMap::new(),
             sent: 0,
         }
     }
@@ -79,7 +83,41 @@ impl Told {
     /// Whether the receiver was told that this very alert goes on.
     pub(super) fn knows(&self, alert: &Alert) -> bool {
         let known = self.firing.get(&alert.fingerprint);
+        let known = known.or_else(|| self.away.get(&alert.fingerprint));
         known.is_some_and(|known| known.id == alert.id)
+    }
+
+    /// Notes that the receiver knows that these go on, and no others.
+    pub(super) fn set<'m>(
+        &mut self,
+        firing: impl Iterator<Item = &'m Alert>,
+        members: &BTreeMap<Box<str>, Member>,
+    ) {
+        let before = std::mem::take(&mut self.firing);
+        self.away.extend(before);
+        self.firing = firing.map(Known::entry).collect();
+        let is_hidden = |known: &Known| members.get(&known.id).is_some_and(Member::is_firing);
+        self.away
+            .retain(|print, known| is_hidden(known) && !self.firing.contains_key(print));
+    }
+
+    /// Notes that the receiver need not be told more about an alert.
+    pub(super) fn forget(&mut self, fingerprint: &str) {
+        self.firing.remove(fingerprint);
+        self.away.remove(fingerprint);
+    }
+}
+
+impl Known {
+    pub(super) fn of(alert: &Alert) -> Self {
+        Self {
+            id: alert.id.clone(),
+            version: alert.updated_at,
+        }
+    }
+
+    pub(super) fn entry(alert: &Alert) -> (Box<str>, Self) {
+        (alert.fingerprint.clone(), Self::of(alert))
     }
 }
 
@@ -119,8 +157,8 @@ impl Group {
         }
     }
 
-    /// How long an alert that comes and goes is held back: from its third return on, twice as long
-    /// each time, up to the repeat interval.
+    /// How long an alert that comes and goes is held back: the second time it returns for two
+    /// group intervals, then twice as long each time, up to the repeat interval.
     pub(super) fn held_until(&self, alert: &Alert, route: &Route) -> Time {
         let Some(recent) = self.recent.get(&alert.fingerprint) else {
             return Time::MIN;
@@ -128,7 +166,7 @@ impl Group {
         if recent.times < 2 {
             return Time::MIN;
         }
-        let doubled = 1i64 << (recent.times - 2).min(20);
+        let doubled = 1i64 << (recent.times - 1).min(20);
         let hold = route.group_interval.micros().saturating_mul(doubled);
         recent
             .last

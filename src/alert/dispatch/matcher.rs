@@ -141,6 +141,15 @@ impl Matchers {
     }
 }
 
+impl<'m> IntoIterator for &'m Matchers {
+    type Item = &'m Matcher;
+    type IntoIter = std::slice::Iter<'m, Matcher>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
 struct Reader<'t> {
     rest: Peekable<Chars<'t>>,
     whole: &'t str,

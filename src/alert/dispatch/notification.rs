@@ -1,6 +1,10 @@
 //! One notification: what one receiver is to be told about one group of alerts.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Write as _},
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128;
@@ -239,7 +243,8 @@ impl Notification {
         );
         for alert in &self.alerts {
             let version = alert.updated_at.micros();
-            text.push_str(&format!("\n{} {} {version}", alert.id, alert.status.name()));
+            // Writing to a String succeeds.
+            let _ = write!(text, "\n{} {} {version}", alert.id, alert.status.name());
         }
         format!("{:032x}", xxh3_128(text.as_bytes())).into()
     }
