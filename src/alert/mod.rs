@@ -8,6 +8,7 @@
 //! Not here: how people are told (`notify`, `report`).
 
 mod alerts;
+pub mod brief;
 mod change;
 pub mod dispatch;
 mod json;
