@@ -32,7 +32,7 @@ impl Opening {
         let (mut tailers, mut hooks, mut errors) = (Vec::new(), Vec::new(), Vec::new());
         for file in files {
             let part = self.health.part(&format!("file {}", file.name));
-            let feed = self.intake.feed();
+            let feed = self.intake.feed(&format!("file:{}", file.name));
             match Tailer::new(file, feed, &self.metrics, part, self.stop.clone()) {
                 Ok(tailer) => tailers.push(tailer),
                 Err(error) => errors.push(error),
@@ -40,7 +40,7 @@ impl Opening {
         }
         for hook in webhooks {
             let part = self.health.part(&format!("webhook {}", hook.name));
-            let feed = self.intake.feed();
+            let feed = self.intake.feed(&format!("webhook:{}", hook.name));
             match Webhook::bind(hook, feed, &self.metrics, part, self.stop.clone()).await {
                 Ok(hook) => hooks.push(hook),
                 Err(error) => errors.push(error),

@@ -49,7 +49,7 @@ impl Rig {
         let source_metrics = SourceMetrics::new(&metrics).unwrap();
         let part = Arc::new(Health::default()).part("webhook");
         let stop = CancellationToken::new();
-        let feed = intake.feed();
+        let feed = intake.feed("webhook:test");
         let webhook = Webhook::bind(settings, feed, &source_metrics, part, stop.clone()).await?;
         let url = format!("{scheme}://localhost:{}/audit", webhook.address().port());
         let task = tokio::spawn(webhook.run());
