@@ -52,6 +52,7 @@ names! {
     "trusted_proxies" "trusted-proxy" Some(','), "addresses of proxies in front of the API server, whose word about the caller's address counts";
     "rules.paths" "rules" Some(':'), "folders or files of rules, added to the shipped ones";
     "rules.shipped" "" None, "`false` leaves the shipped rules out (flag: `--no-shipped-rules`)";
+    "rules.enable" "enable" Some(','), "names of rules that are off by themselves and shall alert; `all` for every one";
     "rules.disable" "" Some(','), "names of rules that make no alerts of their own";
     "engine.lateness" "" None, "how far behind the newest event another may be and still be counted exactly";
     "engine.ahead" "" None, "how far ahead of our clock an event's time may be before our clock's is taken";
