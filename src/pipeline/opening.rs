@@ -41,7 +41,7 @@ impl Opening {
         for hook in webhooks {
             let part = self.health.part(&format!("webhook {}", hook.name));
             let feed = self.intake.feed(&format!("webhook:{}", hook.name));
-            match Webhook::bind(hook, feed, &self.metrics, part, self.stop.clone()).await {
+            match Webhook::bind(hook, feed, &self.metrics, part, self.stop.clone(), None).await {
                 Ok(hook) => hooks.push(hook),
                 Err(error) => errors.push(error),
             }

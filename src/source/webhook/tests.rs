@@ -50,7 +50,8 @@ impl Rig {
         let part = Arc::new(Health::default()).part("webhook");
         let stop = CancellationToken::new();
         let feed = intake.feed("webhook:test");
-        let webhook = Webhook::bind(settings, feed, &source_metrics, part, stop.clone()).await?;
+        let webhook =
+            Webhook::bind(settings, feed, &source_metrics, part, stop.clone(), None).await?;
         let url = format!("{scheme}://localhost:{}/audit", webhook.address().port());
         let task = tokio::spawn(webhook.run());
         Ok(Self {
