@@ -11,6 +11,7 @@ mod answer;
 mod body;
 mod credentials;
 mod forward;
+mod journals;
 mod lines;
 mod receive;
 mod serve;
@@ -22,5 +23,6 @@ mod tests;
 
 pub use accept::{AcceptLimits, Listening, accept, bind};
 pub use credentials::{TokenFile, check_credentials};
+pub use journals::Journals;
 pub use serve::{Journaled, Webhook};
 pub use settings::{TlsSettings, WebhookSettings};

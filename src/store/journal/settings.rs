@@ -19,6 +19,11 @@ pub struct JournalSettings {
     pub backlog_max: ByteSize,
 }
 
+impl JournalSettings {
+    /// The least that `backlog_max` may be: one long body must fit.
+    pub const BACKLOG_LEAST: ByteSize = ByteSize(64 << 20);
+}
+
 impl Default for JournalSettings {
     /// A day or a gibibyte of archive, and two gibibytes of backlog: about two million events,
     /// which is eight minutes of the most that one API server sends.
