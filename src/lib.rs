@@ -26,6 +26,8 @@ pub mod alert;
 
 pub mod telemetry;
 
+pub mod store;
+
 pub mod source;
 
 pub mod notify;

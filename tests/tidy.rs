@@ -7,7 +7,7 @@ use std::{
 };
 
 /// The modules in order. A module may import those that stand before it, never one behind.
-const MODULES: [&str; 17] = [
+const MODULES: [&str; 18] = [
     "units",
     "diagnostic",
     "event",
@@ -18,6 +18,7 @@ const MODULES: [&str; 17] = [
     "detect",
     "alert",
     "telemetry",
+    "store",
     "source",
     "notify",
     "report",

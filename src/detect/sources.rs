@@ -8,9 +8,10 @@ use crate::{
     units::{Span, Time},
 };
 
-/// One stream of events whose order means something: a file, one API server's webhook.
+/// One stream of events whose order means something: a file, one API server's webhook. The same
+/// stream has the same number in every run, because state that survives refers to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SourceId(pub u32);
+pub struct SourceId(pub u64);
 
 /// How often the sources that fell silent are looked for, in event time.
 const SILENCE_CHECK: Span = Span::from_secs(1);
@@ -192,10 +193,10 @@ mod tests {
             stage: Stage::ResponseComplete,
             request: 0,
             is_long_running: false,
-            trace: None,
+            recording: None,
             hits: Vec::new(),
         };
-        sources.place(SourceId(source), &observation, now.map(at))
+        sources.place(SourceId(source.into()), &observation, now.map(at))
     }
 
     #[test]

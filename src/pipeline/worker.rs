@@ -19,7 +19,8 @@ use crate::{
     detect::{Observation, Observer, SourceId},
     event::{Context, Event},
     rule::RuleSet,
-    source::{Batch, Room, tail::Position},
+    source::{Batch, Room},
+    store::Bookmark,
     units::Time,
 };
 
@@ -52,7 +53,7 @@ pub(super) struct Observed {
     pub(super) reject: Option<Reject>,
     /// Where its source would go on; the seam for checkpoints.
     #[expect(dead_code, reason = "positions are committed together with the state")]
-    pub(super) position: Option<Position>,
+    pub(super) position: Option<Bookmark>,
     /// The room that the batch takes until its observations were judged.
     pub(super) room: Room,
 }

@@ -1,14 +1,12 @@
 //! The way from the sources to the pipeline: batches, bounded by the bytes that they hold.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, Ordering},
-};
+use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use super::tail::Position;
-use crate::{decode::Block, detect::SourceId};
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::{decode::Block, detect::SourceId, store::Bookmark};
 
 /// Room is given out in these many bytes.
 const ROOM_UNIT: usize = 1024;
@@ -25,7 +23,7 @@ pub struct Batch {
     /// The records.
     pub block: Block,
     /// Where to read on after this batch, for sources that can.
-    pub position: Option<Position>,
+    pub position: Option<Bookmark>,
     /// The room that it takes.
     pub room: Room,
 }
@@ -39,14 +37,13 @@ pub struct Intake {
     sender: mpsc::Sender<Batch>,
     room: Arc<Semaphore>,
     units: u32,
-    next: Arc<AtomicU32>,
 }
 
 /// The end of one stream of records whose order means something.
 #[derive(Clone)]
 pub struct Feed {
+    name: Arc<str>,
     source: SourceId,
-    next: Arc<AtomicU32>,
     sender: mpsc::Sender<Batch>,
     room: Arc<Semaphore>,
     units: u32,
@@ -65,21 +62,20 @@ impl Intake {
             .max(1);
         let (sender, receiver) = mpsc::channel(BATCHES_MAX);
         let room = Arc::new(Semaphore::new(units as usize));
-        let next = Arc::default();
         let intake = Self {
             sender,
             room,
             units,
-            next,
         };
         (intake, receiver)
     }
 
-    /// An end for one source.
-    pub fn feed(&self) -> Feed {
+    /// An end for the source of this name, which is unique and the same in every run:
+    /// `file:/var/log/kubernetes/audit.log`.
+    pub fn feed(&self, name: &str) -> Feed {
         Feed {
-            source: next_id(&self.next),
-            next: Arc::clone(&self.next),
+            source: SourceId(xxh3_64(name.as_bytes())),
+            name: name.into(),
             sender: self.sender.clone(),
             room: Arc::clone(&self.room),
             units: self.units,
@@ -93,17 +89,20 @@ impl Intake {
     }
 }
 
-fn next_id(next: &AtomicU32) -> SourceId {
-    SourceId(next.fetch_add(1, Ordering::Relaxed))
-}
-
 impl Feed {
-    /// An end for another stream of the same source: a second file has its own order.
-    pub fn sibling(&self) -> Self {
+    /// An end for another stream of the same source: a second file has its own order. The name
+    /// of the stream within the source is the same in every run.
+    pub fn sibling(&self, stream: &str) -> Self {
+        let name = format!("{}\n{stream}", self.name);
         Self {
-            source: next_id(&self.next),
+            source: SourceId(xxh3_64(name.as_bytes())),
             ..self.clone()
         }
+    }
+
+    /// The name of the source, for its bookmarks.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
     }
 
     /// Hands one block on; waits while there is no room. A block greater than the whole intake
@@ -115,7 +114,7 @@ impl Feed {
         &self,
         cluster: &Arc<str>,
         block: Block,
-        position: Option<Position>,
+        position: Option<Bookmark>,
     ) -> Result<(), Closed> {
         let units = block.bytes.len().div_ceil(ROOM_UNIT).max(1);
         let units = u32::try_from(units).unwrap_or(u32::MAX).min(self.units);

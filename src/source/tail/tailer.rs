@@ -24,6 +24,7 @@ use super::{
 use crate::{
     decode::Block,
     source::{Closed, Feed, SourceError, SourceMetrics},
+    store::Bookmark,
     telemetry::Part,
 };
 
@@ -257,6 +258,13 @@ impl Tailer {
             return Ok(());
         };
         let feed = followed.feed.clone();
+        let position = position.and_then(|position| {
+            Some(Bookmark {
+                source: Arc::clone(feed.name()),
+                part: followed.follow.path().to_string_lossy().into(),
+                value: Some(serde_json::to_string(&position).ok()?),
+            })
+        });
         let cluster = Arc::clone(&self.settings.cluster);
         let runtime = self.runtime.clone();
         let mut sending = pin!(feed.send(&cluster, block, position));
@@ -374,10 +382,11 @@ impl Tailer {
             tracing::warn!(source = self.settings.name, %path, "too many files match, not reading this one");
             return;
         }
+        let feed = self.feed.sibling(&path.to_string_lossy());
         let follow = Follow::new(path, from, self.settings.grace);
         self.follows.push(Followed {
             follow,
-            feed: self.feed.sibling(),
+            feed,
             trouble: None,
         });
     }

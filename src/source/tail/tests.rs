@@ -51,7 +51,7 @@ impl Rig {
         let source_metrics = SourceMetrics::new(&metrics).unwrap();
         let health = Arc::new(Health::default());
         let stop = CancellationToken::new();
-        let feed = intake.feed();
+        let feed = intake.feed("file:test");
         let part = health.part("tail");
         let tailer = Tailer::new(settings, feed, &source_metrics, part, stop.clone())?;
         let thread = Some(std::thread::spawn(move || tailer.run()));
@@ -76,7 +76,9 @@ impl Rig {
                 .expect("the tailer ended");
             let text = String::from_utf8(batch.block.bytes.to_vec()).unwrap();
             self.lines.extend(text.lines().map(str::to_owned));
-            self.positions.extend(batch.position);
+            let bookmark = batch.position.and_then(|bookmark| bookmark.value);
+            self.positions
+                .extend(bookmark.map(|value| serde_json::from_str::<Position>(&value).unwrap()));
         }
         self.lines.pop_front().unwrap()
     }
