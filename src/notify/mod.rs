@@ -9,12 +9,15 @@
 //! outlives the process; both would stand between `tell` and the queue.
 
 mod alert_log;
+pub mod alertmanager;
 mod failure;
 mod http;
 mod message;
 mod metrics;
+pub mod pagerduty;
 mod queue;
 mod slack;
+mod teams;
 mod webhook;
 mod worker;
 
@@ -23,12 +26,15 @@ use std::{sync::Arc, time::Duration};
 use tokio::{task::JoinHandle, time::Instant};
 
 pub use alert_log::AlertLog;
+pub use alertmanager::Alertmanager;
 pub use failure::{DropReason, Failure, Reason};
 pub use http::{BuildError, client};
 pub use message::Message;
 pub use metrics::Metrics;
+pub use pagerduty::PagerDuty;
 pub use slack::Slack;
-pub use webhook::Webhook;
+pub use teams::Teams;
+pub use webhook::{SigningKey, Webhook};
 
 use crate::{alert::Change, rule::Severity, units::Span};
 use worker::{Deliver, Lane};
@@ -80,6 +86,12 @@ pub enum Integration {
     Webhook(Webhook),
     /// Our JSON in a file, a line each.
     AlertLog(AlertLog),
+    /// Alertmanager's API.
+    Alertmanager(Alertmanager),
+    /// PagerDuty's events.
+    PagerDuty(PagerDuty),
+    /// Microsoft Teams.
+    Teams(Teams),
 }
 
 impl Integration {
@@ -89,16 +101,23 @@ impl Integration {
             Self::Slack(_) => "slack",
             Self::Webhook(_) => "webhook",
             Self::AlertLog(_) => "alert_log",
+            Self::Alertmanager(_) => "alertmanager",
+            Self::PagerDuty(_) => "pagerduty",
+            Self::Teams(_) => "teams",
         }
     }
 }
 
 impl Deliver for Integration {
     async fn deliver(&self, message: &Message) -> Result<(), Failure> {
+        let told = || message.notification(self.name());
         match self {
             Self::Slack(slack) => slack.deliver(message).await,
-            Self::Webhook(webhook) => webhook.deliver(message).await,
+            Self::Webhook(webhook) => webhook.deliver(&told()).await,
             Self::AlertLog(log) => log.deliver(message).await,
+            Self::Alertmanager(alertmanager) => alertmanager.deliver(&told()).await,
+            Self::PagerDuty(pager) => pager.deliver(&told()).await,
+            Self::Teams(teams) => teams.deliver(&told()).await,
         }
     }
 }

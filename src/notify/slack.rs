@@ -287,4 +287,4 @@ const fn escape(c: char) -> Option<&'static str> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

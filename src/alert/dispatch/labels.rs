@@ -76,6 +76,22 @@ impl Labels {
         )
     }
 
+    /// The labels that identify an alert for as long as it lives, and no others.
+    pub fn identifying(alert: &Alert) -> Self {
+        let all = Self::of(alert);
+        let mut names: Vec<Box<str>> = ["alertname", "severity", "cluster"].map(Into::into).into();
+        if alert.key.is_empty() {
+            // Of rules that do not group: effective principal, namespace, and the address of those
+            // who did not prove who they are.
+            names.extend(["principal", "principal_kind", "namespace"].map(Into::into));
+            if matches!(all.get("principal_kind"), "anonymous" | "unauthenticated") {
+                names.push("origin_ip".into());
+            }
+        }
+        names.extend(alert.key.iter().map(|(field, _)| label_name(field)));
+        all.only(&names)
+    }
+
     /// The value of a label; empty when it is not there.
     pub fn get(&self, name: &str) -> &str {
         self.0

@@ -206,7 +206,11 @@ proptest! {
     }
 }
 
-fn hostile(value: &str, requests: i64, several: bool) -> crate::detect::Detection {
+pub(in crate::notify) fn hostile(
+    value: &str,
+    requests: i64,
+    several: bool,
+) -> crate::detect::Detection {
     let mut detection = samples::detection(value, 0..requests);
     detection.why = value.into();
     detection.summary = value.into();
