@@ -1,6 +1,6 @@
 //! POST to a receiver whose URL is a secret.
 
-use std::{error::Error, io, time::Duration};
+use std::{error::Error, io, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use reqwest::{
@@ -8,6 +8,8 @@ use reqwest::{
     header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER},
     redirect,
 };
+
+use rustls_platform_verifier::BuilderVerifierExt;
 
 use super::{Failure, Reason};
 use crate::units::Secret;
@@ -66,6 +68,19 @@ pub(super) fn builder() -> reqwest::ClientBuilder {
         .referer(false)
         .connect_timeout(CONNECT_TIMEOUT)
         .user_agent(concat!("auditwatch/", env!("CARGO_PKG_VERSION")))
+}
+
+/// TLS for streams that are no HTTP: the same checks, by the CAs of the system.
+pub(super) fn tls() -> Result<Arc<rustls::ClientConfig>, String> {
+    let told = |error: rustls::Error| {
+        format!("cannot set up TLS: {error}; are the system's CA certificates installed?")
+    };
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .and_then(BuilderVerifierExt::with_platform_verifier)
+        .map_err(told)?;
+    Ok(Arc::new(config.with_no_client_auth()))
 }
 
 /// Where to POST.

@@ -10,13 +10,17 @@
 
 mod alert_log;
 pub mod alertmanager;
+mod email;
 mod failure;
 mod http;
 mod message;
 mod metrics;
+pub mod opsgenie;
 pub mod pagerduty;
 mod queue;
+mod siem;
 mod slack;
+mod syslog;
 mod teams;
 mod webhook;
 mod worker;
@@ -27,12 +31,16 @@ use tokio::{task::JoinHandle, time::Instant};
 
 pub use alert_log::AlertLog;
 pub use alertmanager::Alertmanager;
+pub use email::{Email, EmailSettings, Encryption};
 pub use failure::{DropReason, Failure, Reason};
 pub use http::{BuildError, client};
 pub use message::Message;
 pub use metrics::Metrics;
+pub use opsgenie::Opsgenie;
 pub use pagerduty::PagerDuty;
+pub use siem::Format;
 pub use slack::Slack;
+pub use syslog::{Syslog, Transport};
 pub use teams::Teams;
 pub use webhook::{SigningKey, Webhook};
 
@@ -92,6 +100,12 @@ pub enum Integration {
     PagerDuty(PagerDuty),
     /// Microsoft Teams.
     Teams(Teams),
+    /// Opsgenie or its successor.
+    Opsgenie(Opsgenie),
+    /// Email.
+    Email(Email),
+    /// Syslog for a SIEM.
+    Syslog(Syslog),
 }
 
 impl Integration {
@@ -104,6 +118,9 @@ impl Integration {
             Self::Alertmanager(_) => "alertmanager",
             Self::PagerDuty(_) => "pagerduty",
             Self::Teams(_) => "teams",
+            Self::Opsgenie(_) => "opsgenie",
+            Self::Email(_) => "email",
+            Self::Syslog(_) => "syslog",
         }
     }
 }
@@ -118,6 +135,9 @@ impl Deliver for Integration {
             Self::Alertmanager(alertmanager) => alertmanager.deliver(&told()).await,
             Self::PagerDuty(pager) => pager.deliver(&told()).await,
             Self::Teams(teams) => teams.deliver(&told()).await,
+            Self::Opsgenie(opsgenie) => opsgenie.deliver(&told()).await,
+            Self::Email(email) => email.deliver(&told()).await,
+            Self::Syslog(syslog) => syslog.deliver(&told()).await,
         }
     }
 }

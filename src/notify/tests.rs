@@ -31,6 +31,7 @@ const HANGS: u16 = 0;
 pub(super) struct Server {
     address: SocketAddr,
     requests: Requests,
+    paths: Arc<Mutex<Vec<String>>>,
 }
 
 #[derive(Clone)]
@@ -41,12 +42,16 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let requests = Requests::default();
+        let paths = Arc::<Mutex<Vec<String>>>::default();
+        let asked = Arc::clone(&paths);
         let seen = Arc::clone(&requests);
         let answers = Arc::new(Mutex::new(VecDeque::from(answers)));
         let app = Router::new().fallback(move |request: Request| {
             let (seen, answers) = (Arc::clone(&seen), Arc::clone(&answers));
+            let asked = Arc::clone(&asked);
             async move {
                 let (parts, body) = request.into_parts();
+                asked.lock().unwrap().push(parts.uri.to_string());
                 let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
                 let body = String::from_utf8(body.to_vec()).unwrap();
                 seen.lock().unwrap().push((parts.headers, body));
@@ -69,11 +74,19 @@ impl Server {
             }
         });
         tokio::spawn(async move { axum::serve(listener, app).await });
-        Self { address, requests }
+        Self {
+            address,
+            requests,
+            paths,
+        }
     }
 
     pub(super) fn url(&self) -> Secret {
         Secret::new(&format!("http://{}/T0/very-secret", self.address))
+    }
+
+    pub(super) fn paths(&self) -> Vec<String> {
+        self.paths.lock().unwrap().clone()
     }
 
     pub(super) fn requests(&self) -> Vec<(HeaderMap, String)> {
