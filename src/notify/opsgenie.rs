@@ -122,7 +122,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        alert::{Change, samples},
+        alert::samples,
         notify::tests::{Server, answer, hostile, test_client},
     };
 

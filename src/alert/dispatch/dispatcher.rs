@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Who is told what, as the configuration has it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// The root of the route tree.
     pub root: Route,
@@ -249,6 +249,9 @@ impl Dispatcher {
         let labels = labels.unwrap_or_else(|| Labels::of(alert));
         let mut groups = Vec::new();
         for number in self.tree.find(&labels) {
+            if self.tree.route(number).receivers.is_empty() {
+                continue;
+            }
             let key = self.group_for(number, &labels);
             let Some(group) = self.groups.get_mut(&key) else {
                 continue;

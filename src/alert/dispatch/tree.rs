@@ -20,7 +20,7 @@ pub enum GroupBy {
 }
 
 /// One node of the tree with what it inherited filled in.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
     /// Which alerts enter here.
     pub matchers: Matchers,
