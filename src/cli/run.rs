@@ -396,7 +396,7 @@ fn what_runs(settings: &Settings, app: &App, admin: Option<&Admin>) -> String {
     let mut told = vec!["stdout".to_owned()];
     for receiver in &settings.receivers {
         told.push(match &receiver.target {
-            ReceiverTarget::AlertLog(path) => path.display().to_string(),
+            ReceiverTarget::AlertLog { path, .. } => path.display().to_string(),
             target if receiver.name == target.kind() => target.words().to_owned(),
             target => format!("{} ({})", target.words(), receiver.name),
         });

@@ -184,7 +184,7 @@ fn check_logs(
     reading: &Reading<'_>,
 ) {
     for receiver in receivers {
-        if let ReceiverTarget::AlertLog(path) = &receiver.value.target
+        if let ReceiverTarget::AlertLog { path, .. } = &receiver.value.target
             && sources::follows(&sources.files, path)
         {
             let message = format!("`{}` is a file that is followed", path.display());

@@ -74,7 +74,14 @@ impl ReceiverSettings {
                 let webhook = notify::Webhook::new(client, url.clone())?;
                 Integration::Webhook(webhook.signed(keys))
             }
-            ReceiverTarget::AlertLog(path) => Integration::AlertLog(AlertLog::new(path)),
+            ReceiverTarget::AlertLog {
+                path,
+                format,
+                rotation,
+            } => {
+                let log = AlertLog::new(path).format(*format).rotated(*rotation);
+                Integration::AlertLog(log)
+            }
             ReceiverTarget::Alertmanager(urls) => {
                 Integration::Alertmanager(notify::Alertmanager::new(client, urls)?)
             }
@@ -122,7 +129,7 @@ impl ReceiverSettings {
                 (people, Repeats::AsRouted, Some(INCIDENTS))
             }
             ReceiverTarget::Webhook { .. } => (each(1), Repeats::Never, None),
-            ReceiverTarget::AlertLog(_) | ReceiverTarget::Syslog { .. } => {
+            ReceiverTarget::AlertLog { .. } | ReceiverTarget::Syslog { .. } => {
                 (each(50), Repeats::Never, None)
             }
             ReceiverTarget::Alertmanager(_) => {
@@ -252,8 +259,15 @@ fn receiver(
         targets.push(("webhook", target));
     }
     if let Some(table) = table.table("alert_log", "`alert_log`") {
+        let mut table = table;
+        let (format, rotation) = targets::alert_log(&mut table);
         let path = alert_log(table, reading);
-        targets.push(("alert_log", path.map(ReceiverTarget::AlertLog)));
+        let target = path.map(|path| ReceiverTarget::AlertLog {
+            path,
+            format,
+            rotation,
+        });
+        targets.push(("alert_log", target));
     }
     if let Some(table) = table.table("alertmanager", "`alertmanager`") {
         targets.push(("alertmanager", targets::alertmanager(table, reading)));
@@ -505,10 +519,10 @@ fn alert_log(mut table: Table<'_>, reading: &Reading<'_>) -> Option<PathBuf> {
 /// What no receiver can see alone: two that write the same file.
 fn check(receivers: &[Setting<ReceiverSettings>], reading: &Reading<'_>) {
     for (index, receiver) in receivers.iter().enumerate() {
-        let ReceiverTarget::AlertLog(path) = &receiver.value.target else {
+        let ReceiverTarget::AlertLog { path, .. } = &receiver.value.target else {
             continue;
         };
-        let is_same = |other: &Setting<ReceiverSettings>| matches!(&other.value.target, ReceiverTarget::AlertLog(theirs) if theirs == path);
+        let is_same = |other: &Setting<ReceiverSettings>| matches!(&other.value.target, ReceiverTarget::AlertLog { path: theirs, .. } if theirs == path);
         if let Some(other) = receivers[..index].iter().find(|other| is_same(other)) {
             let message = format!("`{}` writes `{}` already", other.value.name, path.display());
             let problem = receiver.place.error("contradiction", message);

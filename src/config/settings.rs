@@ -10,7 +10,7 @@ use crate::{
         dispatch::{Plan, Rate},
     },
     detect,
-    notify::{self, EmailSettings, Format, Transport},
+    notify::{self, EmailSettings, Format, Rotation, Transport},
     rule::Severity,
     source::{tail::TailSettings, webhook::WebhookSettings},
     telemetry::LogSettings,
@@ -99,8 +99,15 @@ pub enum ReceiverTarget {
         /// The keys.
         keys: Option<Secret>,
     },
-    /// A file that our JSON is appended to.
-    AlertLog(PathBuf),
+    /// A file that alerts are appended to.
+    AlertLog {
+        /// The file.
+        path: PathBuf,
+        /// In which form.
+        format: Format,
+        /// When it is put aside.
+        rotation: Option<Rotation>,
+    },
     /// The members of an Alertmanager cluster.
     Alertmanager(Vec<Secret>),
     /// A PagerDuty service.
@@ -129,7 +136,7 @@ impl ReceiverTarget {
         match self {
             Self::Slack(_) => "slack",
             Self::Webhook { .. } => "webhook",
-            Self::AlertLog(_) => "alert_log",
+            Self::AlertLog { .. } => "alert_log",
             Self::Alertmanager(_) => "alertmanager",
             Self::PagerDuty { .. } => "pagerduty",
             Self::Teams(_) => "teams",
@@ -144,7 +151,7 @@ impl ReceiverTarget {
         match self {
             Self::Slack(_) => "Slack",
             Self::Webhook { .. } => "a webhook",
-            Self::AlertLog(_) => "a file",
+            Self::AlertLog { .. } => "a file",
             Self::Alertmanager(_) => "Alertmanager",
             Self::PagerDuty { .. } => "PagerDuty",
             Self::Teams(_) => "Teams",

@@ -9,7 +9,9 @@ use super::{
 };
 use crate::{
     diagnostic::{Spotted, Table},
-    notify::{EmailSettings, Encryption, Format, SigningKey, Transport, opsgenie, pagerduty},
+    notify::{
+        EmailSettings, Encryption, Format, Rotation, SigningKey, Transport, opsgenie, pagerduty,
+    },
     units::Secret,
 };
 
@@ -67,6 +69,29 @@ pub(super) fn signing_keys(table: &mut Table<'_>, reading: &Reading<'_>) -> Opti
     });
     read.map_err(|message| reading.add(path.place.error("unusable-file", message)))
         .ok()
+}
+
+/// The form of an alert log, and when it is put aside.
+pub(super) fn alert_log(table: &mut Table<'_>) -> (Format, Option<Rotation>) {
+    let format = table
+        .word("format", &FORMATS)
+        .map_or(Format::Json, |word| word.value);
+    let bytes_max = table.byte_size("bytes_max");
+    let keep = table.integer("keep", 1, 1_000);
+    if let (None, Some(keep)) = (&bytes_max, &keep) {
+        let problem = table.error("missing-key", keep.spot, "`keep` needs `bytes_max`");
+        table.problems.add(
+            problem.help(
+                "write `bytes_max: 100MiB`; without it the file is put aside by nobody but you",
+            ),
+        );
+    }
+    let keep = keep.map_or(5, |keep| keep.value as u32);
+    let rotation = bytes_max.map(|bytes| Rotation {
+        bytes_max: bytes.value,
+        keep,
+    });
+    (format, rotation)
 }
 
 pub(super) fn alertmanager(mut table: Table<'_>, reading: &Reading<'_>) -> Option<ReceiverTarget> {

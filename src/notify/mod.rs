@@ -29,7 +29,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{task::JoinHandle, time::Instant};
 
-pub use alert_log::AlertLog;
+pub use alert_log::{AlertLog, Rotation};
 pub use alertmanager::Alertmanager;
 pub use email::{Email, EmailSettings, Encryption};
 pub use failure::{DropReason, Failure, Reason};
@@ -127,17 +127,17 @@ impl Integration {
 
 impl Deliver for Integration {
     async fn deliver(&self, message: &Message) -> Result<(), Failure> {
-        let told = || message.notification(self.name());
+        let told = message.notification(self.name());
         match self {
-            Self::Slack(slack) => slack.deliver(message).await,
-            Self::Webhook(webhook) => webhook.deliver(&told()).await,
-            Self::AlertLog(log) => log.deliver(message).await,
-            Self::Alertmanager(alertmanager) => alertmanager.deliver(&told()).await,
-            Self::PagerDuty(pager) => pager.deliver(&told()).await,
-            Self::Teams(teams) => teams.deliver(&told()).await,
-            Self::Opsgenie(opsgenie) => opsgenie.deliver(&told()).await,
-            Self::Email(email) => email.deliver(&told()).await,
-            Self::Syslog(syslog) => syslog.deliver(&told()).await,
+            Self::Slack(slack) => slack.deliver(&told).await,
+            Self::Webhook(webhook) => webhook.deliver(&told).await,
+            Self::AlertLog(log) => log.deliver(&told).await,
+            Self::Alertmanager(alertmanager) => alertmanager.deliver(&told).await,
+            Self::PagerDuty(pager) => pager.deliver(&told).await,
+            Self::Teams(teams) => teams.deliver(&told).await,
+            Self::Opsgenie(opsgenie) => opsgenie.deliver(&told).await,
+            Self::Email(email) => email.deliver(&told).await,
+            Self::Syslog(syslog) => syslog.deliver(&told).await,
         }
     }
 }

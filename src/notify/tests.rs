@@ -132,7 +132,7 @@ async fn slack(answer: Answer) -> Result<(), Failure> {
     let server = Server::start(vec![answer]).await;
     Slack::new(&test_client(), server.url())
         .unwrap()
-        .deliver(&message())
+        .deliver(&message().notification("r"))
         .await
 }
 
