@@ -244,3 +244,24 @@ receivers:
     }
     assert!(!report.contains("very-secret"), "{report}");
 }
+
+#[test]
+fn the_documented_example_is_valid() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/alerting.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let (_, example) = page.split_once("```yaml\n").unwrap();
+    let (example, _) = example.split_once("```").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("secrets")).unwrap();
+    for name in ["slack-url", "pagerduty-key"] {
+        std::fs::write(
+            folder.path().join("secrets").join(name),
+            "https://hooks.example/x",
+        )
+        .unwrap();
+    }
+    let source = SourceFile::new("auditwatch.yml", example);
+    let configured = load::read(source, folder.path(), &Overrides::default());
+    let configured = configured.unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(configured.warnings.to_string(), "");
+}
