@@ -221,7 +221,8 @@ fn reads_what_a_role_grants() {
     let context = Context::default();
     let grants = |line: &str| all(&event(line, &context), "role.grants");
     let rules = r#"[{"verbs":["get","list"],"apiGroups":["","apps"],"resources":["pods/log"]},{"verbs":["*"],"apiGroups":["*"],"resources":["leases"]},{"verbs":["get"],"nonResourceURLs":["/metrics"]},{"verbs":["get"]}]"#;
-    let body = format!(r#"{{"objectRef":{{"resource":"roles"}},"requestObject":{{"rules":{rules}}}}}"#);
+    let body =
+        format!(r#"{{"objectRef":{{"resource":"roles"}},"requestObject":{{"rules":{rules}}}}}"#);
     let told = [
         "get pods/log",
         "list pods/log",
