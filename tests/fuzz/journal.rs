@@ -61,7 +61,7 @@ fn append(ends: Ends, ids: &[String]) -> Reader {
 
 fn ids(reader: &mut Reader) -> Result<Vec<String>, String> {
     let (mut ids, mut bytes) = (Vec::new(), 0);
-    while let Some(stretch) = reader.next().map_err(|error| error.to_string())? {
+    while let Some(stretch) = reader.next_stretch().map_err(|error| error.to_string())? {
         if stretch.bytes.is_empty() || stretch.start >= stretch.end {
             return Err(format!("no progress at {:?}", stretch.start));
         }
