@@ -8,6 +8,7 @@
 
 mod alertmanager;
 mod closed_pipe;
+mod coverage;
 mod program;
 mod promises;
 mod rule_cases;
