@@ -2,6 +2,8 @@
 //! where, on what, how much and since when, why it is odd, what was seen, what to run, where to
 //! read on. Each receiver shows it in its own form; none decides anew what is said.
 
+use std::fmt::Write as _;
+
 use super::{
     Alert, Status, cut_middle,
     dispatch::{Notification, Reason},
@@ -78,15 +80,16 @@ impl Brief {
         let mut text = String::new();
         for Section { name, lines, .. } in &self.sections {
             let lines: Vec<String> = lines.iter().map(Phrase::plain).collect();
-            match (*name, lines.as_slice()) {
-                ("", lines) => text.push_str(&lines.join("\n")),
-                (name, [line]) => text.push_str(&format!("{name}: {line}")),
-                (name, lines) => text.push_str(&format!("{name}:\n  {}", lines.join("\n  "))),
-            }
+            // Writing to a String succeeds.
+            let _ = match (*name, lines.as_slice()) {
+                ("", lines) => write!(text, "{}", lines.join("\n")),
+                (name, [line]) => write!(text, "{name}: {line}"),
+                (name, lines) => write!(text, "{name}:\n  {}", lines.join("\n  ")),
+            };
             text.push('\n');
         }
         for link in &self.links {
-            text.push_str(&format!("Read on: {link}\n"));
+            let _ = writeln!(text, "Read on: {link}");
         }
         cut_middle(text.trim_end(), max)
     }
@@ -167,10 +170,11 @@ fn overview(notification: &Notification) -> Vec<Section> {
     }
     let mut text = sentence.join(", ");
     if notification.stands_for > 1 {
-        text.push_str(&format!(
-            "; in place of {} messages, because there were too many",
-            notification.stands_for
-        ));
+        let count = notification.stands_for;
+        let _ = write!(
+            text,
+            "; in place of {count} messages, because there were too many"
+        );
     }
     sections.push(Section::text("Alerts", Phrase::default().ours(text)));
     if !notification.group.is_empty() {

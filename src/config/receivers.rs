@@ -98,7 +98,7 @@ impl ReceiverSettings {
             }
             ReceiverTarget::Email(settings) => {
                 let email = notify::Email::new(settings.as_ref().clone());
-                Integration::Email(email.map_err(BuildError::Client)?)
+                Integration::Email(Box::new(email.map_err(BuildError::Client)?))
             }
             ReceiverTarget::Syslog {
                 host,

@@ -117,7 +117,7 @@ impl Names<'_> {
                 .unwrap_or(above.group_interval),
             repeat_interval: wait(&mut table, "repeat_interval", Span::from_secs(1))
                 .unwrap_or(above.repeat_interval),
-            at_once: at_once(&mut table).unwrap_or(above.at_once),
+            at_once: at_once(&mut table, above.at_once),
             mute: self.named_intervals(&mut table, "mute_time_intervals"),
             active: self.named_intervals(&mut table, "active_time_intervals"),
             routes: Vec::new(),
@@ -294,13 +294,11 @@ fn wait(table: &mut Table<'_>, key: &'static str, least: Span) -> Option<Span> {
 }
 
 /// `at_once`: a severity, or `never`.
-fn at_once(table: &mut Table<'_>) -> Option<Option<Severity>> {
-    let mut words: Vec<(&str, Option<Severity>)> = LEVELS
-        .iter()
-        .map(|(name, level)| (*name, Some(*level)))
-        .collect();
-    words.push(("never", None));
-    table.word("at_once", &words).map(|word| word.value)
+fn at_once(table: &mut Table<'_>, above: Option<Severity>) -> Option<Severity> {
+    let levels = LEVELS.iter().map(|(name, level)| (*name, Some(*level)));
+    let words: Vec<(&str, Option<Severity>)> = levels.chain([("never", None)]).collect();
+    let word = table.word("at_once", &words);
+    word.map_or(above, |word| word.value)
 }
 
 fn inhibit_rule(mut table: Table<'_>) -> InhibitRule {
@@ -314,15 +312,13 @@ fn inhibit_rule(mut table: Table<'_>) -> InhibitRule {
         &["target_match", "target_match_re"],
         "target_matchers",
     );
-    let mut side = |key: &'static str| match matchers(&mut table, key) {
-        Some(matchers) => matchers,
-        None => {
-            table.missing(
-                key,
-                "say which alerts are meant, like ['severity=\"critical\"']",
-            );
-            Matchers::default()
+    let mut side = |key: &'static str| {
+        let read = matchers(&mut table, key);
+        if read.is_none() {
+            let help = "say which alerts are meant, like ['severity=\"critical\"']";
+            table.missing(key, help);
         }
+        read.unwrap_or_default()
     };
     let (source, target) = (side("source_matchers"), side("target_matchers"));
     let equal = table

@@ -1,5 +1,7 @@
 //! Email by SMTP: plain text and the same as HTML; messages about one group make a thread.
 
+use std::fmt::Write as _;
+
 use lettre::{
     AsyncSmtpTransport, AsyncTransport as _, Message as Mail, Tokio1Executor,
     message::{Mailbox, MultiPart, header},
@@ -180,13 +182,19 @@ fn html(brief: &Brief) -> String {
         } else {
             text
         };
-        rows.push_str(&format!("<tr><td style=\"padding:4px 12px 4px 0;vertical-align:top;color:#666\">{}</td><td style=\"padding:4px 0\">{text}</td></tr>\n", section.name));
+        // Writing to a String succeeds.
+        let _ = writeln!(
+            rows,
+            "<tr><td style=\"padding:4px 12px 4px 0;vertical-align:top;color:#666\">{}</td><td style=\"padding:4px 0\">{text}</td></tr>",
+            section.name
+        );
     }
     for link in &brief.links {
         let link = escaped(link);
-        rows.push_str(&format!(
-            "<tr><td></td><td><a href=\"{link}\">{link}</a></td></tr>\n"
-        ));
+        let _ = writeln!(
+            rows,
+            "<tr><td></td><td><a href=\"{link}\">{link}</a></td></tr>"
+        );
     }
     format!(
         "<!doctype html><html><body style=\"font-family:sans-serif\"><h3>{}</h3><table>{rows}</table></body></html>\n",

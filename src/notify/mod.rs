@@ -103,7 +103,7 @@ pub enum Integration {
     /// Opsgenie or its successor.
     Opsgenie(Opsgenie),
     /// Email.
-    Email(Email),
+    Email(Box<Email>),
     /// Syslog for a SIEM.
     Syslog(Syslog),
 }

@@ -1,6 +1,6 @@
 //! The forms in which SIEMs take alerts, one line each: CEF, OCSF's Detection Finding, our JSON.
 
-use std::sync::Arc;
+use std::{fmt::Write as _, sync::Arc};
 
 use serde_json::{Value, json};
 
@@ -100,7 +100,8 @@ fn cef(alert: &Alert) -> String {
         let value = cut_middle(&visible(value), FIELD_MAX)
             .replace('\\', "\\\\")
             .replace('=', "\\=");
-        line.push_str(&format!("{space}{name}={value}"));
+        // Writing to a String succeeds.
+        let _ = write!(line, "{space}{name}={value}");
     }
     line
 }

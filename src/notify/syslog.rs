@@ -121,10 +121,11 @@ impl Syslog {
     async fn stream(&self, lines: &[String]) -> std::io::Result<()> {
         let connect = TcpStream::connect((self.host.as_str(), self.port));
         let mut stream = timeout(CONNECT_TIMEOUT, connect).await??;
-        let framed: String = lines
+        let framed: Vec<String> = lines
             .iter()
             .map(|line| format!("{} {line}", line.len()))
             .collect();
+        let framed = framed.concat();
         match &self.tls {
             None => {
                 stream.write_all(framed.as_bytes()).await?;
@@ -204,7 +205,7 @@ mod tests {
         let port = server.local_addr().unwrap().port();
         let syslog = Syslog::new("127.0.0.1", port, Transport::Udp, Format::Json).unwrap();
         syslog.deliver(&hostile("x")).await.unwrap();
-        let mut buffer = [0; 20_000];
+        let mut buffer = vec![0; 20_000];
         for _ in 0..4 {
             let length = server.recv(&mut buffer).await.unwrap();
             assert!(buffer[..length].starts_with(b"<10"));

@@ -71,7 +71,7 @@ fn card(told: &Notification, line_max: usize) -> Value {
     title["weight"] = "Bolder".into();
     title["size"] = "Medium".into();
     title["color"] = color.into();
-    let mut body = vec![paragraph(vec![title])];
+    let mut body = vec![paragraph(&[title])];
     body.extend(
         brief
             .sections
@@ -112,10 +112,10 @@ fn shown(section: &Section, line_max: usize) -> Value {
         text["fontType"] = "Monospace".into();
     }
     runs.push(text);
-    paragraph(runs)
+    paragraph(&runs)
 }
 
-fn paragraph(runs: Vec<Value>) -> Value {
+fn paragraph(runs: &[Value]) -> Value {
     json!({"type": "RichTextBlock", "inlines": runs, "spacing": "Small"})
 }
 
