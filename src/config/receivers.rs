@@ -68,6 +68,11 @@ impl ReceiverSettings {
             ReceiverTarget::Slack(url) => {
                 Integration::Slack(notify::Slack::new(client, url.clone())?)
             }
+            ReceiverTarget::SlackApi { token, channel } => {
+                let (url, token) = (notify::slack_api::URL, token.clone());
+                let slack = notify::SlackApi::new(client, url, token, channel.clone())?;
+                Integration::SlackApi(slack)
+            }
             ReceiverTarget::Webhook { url, keys } => {
                 let keys = keys.iter().flat_map(|keys| keys.expose().lines());
                 let keys = keys.filter_map(|key| SigningKey::parse(key).ok()).collect();
@@ -125,6 +130,7 @@ impl ReceiverSettings {
             ReceiverTarget::Slack(_) | ReceiverTarget::Teams(_) | ReceiverTarget::Email(_) => {
                 (people, Repeats::AsRouted, Some(PEOPLE))
             }
+            ReceiverTarget::SlackApi { .. } => (people, Repeats::AsRouted, Some(PEOPLE)),
             ReceiverTarget::PagerDuty { .. } | ReceiverTarget::Opsgenie { .. } => {
                 (people, Repeats::AsRouted, Some(INCIDENTS))
             }
@@ -137,11 +143,13 @@ impl ReceiverSettings {
                 (each(50), again, None)
             }
         };
+        // A message that is changed in place disturbs nobody.
+        let is_edited = matches!(self.target, ReceiverTarget::SlackApi { .. });
         Telling {
             name: self.name.as_str().into(),
             style,
             send_resolved: self.send_resolved,
-            send_updates: self.send_updates.unwrap_or(style != people),
+            send_updates: self.send_updates.unwrap_or(style != people || is_edited),
             repeats,
             rate: self.rate.or(rate),
         }
@@ -248,8 +256,12 @@ fn receiver(
     let level = table.word("min_level", &LEVELS);
     let mut targets: Vec<(&str, Option<ReceiverTarget>)> = Vec::new();
     if let Some(table) = table.table("slack", "`slack`") {
-        let url = url(table, reading, false);
-        targets.push(("slack", url.map(ReceiverTarget::Slack)));
+        let target = if table.has("token_file") {
+            targets::slack_api(table, reading)
+        } else {
+            url(table, reading, false).map(ReceiverTarget::Slack)
+        };
+        targets.push(("slack", target));
     }
     if let Some(table) = table.table("webhook", "`webhook`") {
         let mut table = table;

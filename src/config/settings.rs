@@ -92,6 +92,9 @@ pub struct ReceiverSettings {
 pub enum ReceiverTarget {
     /// The URL of a Slack incoming webhook.
     Slack(Secret),
+    /// A Slack channel, and the token of the app that writes there.
+    #[expect(missing_docs, reason = "what their names say")]
+    SlackApi { token: Secret, channel: String },
     /// A URL that takes our JSON by POST, and the keys that it is signed with, one a line.
     Webhook {
         /// The URL.
@@ -134,7 +137,7 @@ impl ReceiverTarget {
     /// The key in the file that makes it, which is its receiver's name when it has no other.
     pub const fn kind(&self) -> &'static str {
         match self {
-            Self::Slack(_) => "slack",
+            Self::Slack(_) | Self::SlackApi { .. } => "slack",
             Self::Webhook { .. } => "webhook",
             Self::AlertLog { .. } => "alert_log",
             Self::Alertmanager(_) => "alertmanager",
@@ -149,7 +152,7 @@ impl ReceiverTarget {
     /// What people call it.
     pub const fn words(&self) -> &'static str {
         match self {
-            Self::Slack(_) => "Slack",
+            Self::Slack(_) | Self::SlackApi { .. } => "Slack",
             Self::Webhook { .. } => "a webhook",
             Self::AlertLog { .. } => "a file",
             Self::Alertmanager(_) => "Alertmanager",

@@ -71,6 +71,24 @@ pub(super) fn signing_keys(table: &mut Table<'_>, reading: &Reading<'_>) -> Opti
         .ok()
 }
 
+/// A Slack app's token, and where it writes.
+pub(super) fn slack_api(mut table: Table<'_>, reading: &Reading<'_>) -> Option<ReceiverTarget> {
+    let token = secret_file(&mut table, "token_file", reading);
+    let channel = table.text("channel");
+    if channel.is_none() {
+        table.missing(
+            "channel",
+            "write `channel: C0123456789`, the channel's id, or its name",
+        );
+    }
+    table.finish();
+    let channel = channel?.value;
+    Some(ReceiverTarget::SlackApi {
+        token: token?,
+        channel,
+    })
+}
+
 /// The form of an alert log, and when it is put aside.
 pub(super) fn alert_log(table: &mut Table<'_>) -> (Format, Option<Rotation>) {
     let format = table

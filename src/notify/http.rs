@@ -116,6 +116,16 @@ impl Endpoint {
 
     /// Sends JSON and waits for the answer; the caller limits the time.
     pub(super) async fn post(&self, body: String, headers: HeaderMap) -> Result<Answer, Failure> {
+        self.ask(body, headers, ANSWER_MAX).await
+    }
+
+    /// As [`post`](Self::post), for an answer of which `answer_max` bytes are worth reading.
+    pub(super) async fn ask(
+        &self,
+        body: String,
+        headers: HeaderMap,
+        answer_max: usize,
+    ) -> Result<Answer, Failure> {
         let request = self.client.post(self.url.expose()).headers(headers);
         let request = request.header(CONTENT_TYPE, "application/json").body(body);
         let mut response = request
@@ -124,10 +134,10 @@ impl Endpoint {
             .map_err(|error| not_sent(&error.without_url()))?;
         let retry_after = retry_after(response.headers());
         let mut body = Vec::new();
-        while body.len() < ANSWER_MAX {
+        while body.len() < answer_max {
             match response.chunk().await {
                 Ok(Some(chunk)) => {
-                    body.extend_from_slice(&chunk[..chunk.len().min(ANSWER_MAX - body.len())]);
+                    body.extend_from_slice(&chunk[..chunk.len().min(answer_max - body.len())]);
                 }
                 // The status is there, and a body cut short says no more than none.
                 Ok(None) | Err(_) => break,

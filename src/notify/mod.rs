@@ -20,6 +20,7 @@ pub mod pagerduty;
 mod queue;
 mod siem;
 mod slack;
+pub mod slack_api;
 mod syslog;
 mod teams;
 mod webhook;
@@ -40,6 +41,7 @@ pub use opsgenie::Opsgenie;
 pub use pagerduty::PagerDuty;
 pub use siem::Format;
 pub use slack::Slack;
+pub use slack_api::SlackApi;
 pub use syslog::{Syslog, Transport};
 pub use teams::Teams;
 pub use webhook::{SigningKey, Webhook};
@@ -90,6 +92,8 @@ pub struct Receiver {
 pub enum Integration {
     /// A Slack incoming webhook.
     Slack(Slack),
+    /// A Slack channel by the Web API.
+    SlackApi(SlackApi),
     /// Our JSON by POST.
     Webhook(Webhook),
     /// Our JSON in a file, a line each.
@@ -113,6 +117,7 @@ impl Integration {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Slack(_) => "slack",
+            Self::SlackApi(_) => "slack_api",
             Self::Webhook(_) => "webhook",
             Self::AlertLog(_) => "alert_log",
             Self::Alertmanager(_) => "alertmanager",
@@ -130,6 +135,7 @@ impl Deliver for Integration {
         let told = message.notification(self.name());
         match self {
             Self::Slack(slack) => slack.deliver(&told).await,
+            Self::SlackApi(slack) => slack.deliver(&told).await,
             Self::Webhook(webhook) => webhook.deliver(&told).await,
             Self::AlertLog(log) => log.deliver(&told).await,
             Self::Alertmanager(alertmanager) => alertmanager.deliver(&told).await,

@@ -192,6 +192,7 @@ fn receivers_of_every_kind() {
 sources: {files: [/var/log/a.log]}
 receivers:
   - {name: hook, webhook: {url: 'http://h/x', signing_key_file: keys}, rate_limit: 5/1m, send_updates: false}
+  - {name: thread, slack: {token_file: key, channel: '#soc'}}
   - {name: am, alertmanager: {urls: ['http://a:9093', 'http://b:9093']}}
   - {name: page, pagerduty: {routing_key_file: key}, send_resolved: true}
   - {name: chat, teams: {url_file: url}}
@@ -220,6 +221,7 @@ sources: {files: [/var/log/a.log]}
 receivers:
   - {name: hook, webhook: {url: 'http://h/x', signing_key_file: key}, rate_limit: 5}
   - {name: am, alertmanager: {}}
+  - {name: thread, slack: {token_file: key}}
   - {name: page, pagerduty: {url: 'ftp://x'}}
   - {name: chat, teams: {url: 'https://teams.example/very-secret'}}
   - {name: mail, email: {smarthost: mail, encryption: none, username: me, password_file: key, to: [nobody]}}
@@ -230,6 +232,7 @@ receivers:
         "a signing key is `whsec_`",
         "`5` is no rate; write it like 20/1m",
         "`alertmanager` needs `urls`",
+        "`slack` needs `channel`",
         "`pagerduty` needs `routing_key_file`",
         "it starts neither with https:// nor with http://",
         "this URL is a secret",
