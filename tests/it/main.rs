@@ -12,5 +12,6 @@ mod program;
 mod promises;
 mod rule_cases;
 mod sample_logs;
+mod scoreboard;
 mod secrets_stay;
 mod wrong_input;
