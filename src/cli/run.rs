@@ -353,6 +353,7 @@ fn pipeline_settings(
         }),
         threads: NonZeroUsize::new(settings.threads).unwrap_or(NonZeroUsize::MIN),
         queue_max: settings.queue_max,
+        state: None,
     })
 }
 

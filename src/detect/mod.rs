@@ -29,7 +29,7 @@ mod tests;
 
 pub use detection::Detection;
 pub use engine::{Admission, Engine};
-pub use observation::{Combination, Hit, Observation, Reading};
+pub use observation::{Combination, Hit, Observation, Reading, Recording};
 pub use observer::Observer;
 pub use settings::{Settings, Stats};
 pub use snapshot::{VERSION as SNAPSHOT_VERSION, kind as row_kind};

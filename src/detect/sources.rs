@@ -222,7 +222,7 @@ mod tests {
             stage: Stage::ResponseComplete,
             request: 0,
             is_long_running: false,
-            trace: None,
+            recording: None,
             hits: Vec::new(),
         };
         sources.place(SourceId(source.into()), &observation, now.map(at))

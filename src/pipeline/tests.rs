@@ -143,6 +143,7 @@ impl Place {
             console: None,
             threads: NonZeroUsize::new(2).unwrap(),
             queue_max: Settings::QUEUE,
+            state: None,
         }
     }
 }
@@ -489,6 +490,7 @@ async fn every_metric_is_in_the_catalogue() {
     let mut settings = place.settings();
     settings.receivers.push(collector.receiver());
     settings.webhooks.push(WebhookSettings::new("127.0.0.1:0"));
+    settings.state = Some(place.folder.path().join("state"));
     let app = App::start(settings).await.unwrap();
     until(&app, |app| {
         app.health().readiness().1.contains("waiting for")
