@@ -74,6 +74,9 @@ pub(super) struct RunArgs {
     /// Leave the shipped rules out.
     #[arg(long)]
     no_shipped_rules: bool,
+    /// Rules that are off by themselves and shall alert; `all` for every one.
+    #[arg(long, value_name = "RULE", value_delimiter = ',')]
+    enable: Vec<String>,
     /// The least level that is told: informational (default), low, medium, high or critical.
     #[arg(long, value_name = "LEVEL")]
     min_level: Option<String>,
@@ -149,6 +152,7 @@ impl RunArgs {
                 "--no-shipped-rules",
                 self.no_shipped_rules.then(|| "false".to_owned()),
             )
+            .flag("rules.enable", "--enable", self.enable)
             .flag("alerts.min_level", "--min-level", self.min_level)
             .flag(
                 "receivers[].slack.url_file",

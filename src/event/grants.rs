@@ -1,6 +1,8 @@
 //! What a role's rules grant, one "verb resource" for each combination that a rule allows, so
 //! that a verb of one rule is never taken together with a resource of another.
 
+use std::borrow::Cow;
+
 use super::{Event, Slot, body::Body, json, value::Value};
 
 /// The most combinations of one role that are told; real roles have a few hundred.
@@ -74,7 +76,7 @@ fn qualified(resource: &str, group: &str) -> String {
 fn texts(raw: &str) -> Vec<String> {
     let mut texts = Vec::new();
     Value::any(raw, &mut |value| {
-        texts.extend(value.into_text().map(|text| text.into_owned()));
+        texts.extend(value.into_text().map(Cow::into_owned));
         texts.len() > GRANTS_MAX
     });
     texts

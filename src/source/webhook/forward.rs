@@ -81,7 +81,7 @@ impl Forwarder {
 
     async fn carry(&mut self) {
         loop {
-            match self.reader.next() {
+            match self.reader.next_stretch() {
                 Ok(Some(stretch)) => {
                     self.recover();
                     if self.hand_on(stretch).await.is_err() {
@@ -132,5 +132,12 @@ impl Forwarder {
         };
         let block = Block::of_lines(stretch.bytes, stretch.start.offset);
         self.feed.send(cluster, block, Some(bookmark)).await
+    }
+}
+
+impl Drop for Forwarder {
+    /// Whatever ends it, a panic too: people are told.
+    fn drop(&mut self) {
+        self.part.not_ready("has stopped");
     }
 }

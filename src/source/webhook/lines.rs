@@ -29,7 +29,8 @@ pub(super) struct Lines {
     has_text: bool,
     /// Takes the body apart, once it is known to be something else.
     framer: Option<Box<Framer>>,
-    lines: Vec<u8>,
+    /// Whole lines that were not handed on yet.
+    whole: Vec<u8>,
     ready: VecDeque<Vec<Bytes>>,
 }
 
@@ -37,7 +38,7 @@ impl Lines {
     /// How many bytes are held.
     pub(super) fn held(&self) -> u64 {
         let framed = self.framer.as_ref().map_or(0, |framer| framer.held());
-        self.line_bytes + (framed + self.lines.len()) as u64
+        self.line_bytes + (framed + self.whole.len()) as u64
     }
 
     /// Takes some bytes of the body.
@@ -111,16 +112,16 @@ impl Lines {
 
     fn take_blocks(&mut self) {
         while let Some(block) = self.framer.as_mut().and_then(|framer| framer.next_block()) {
-            add_lines(&block, &mut self.lines);
-            if self.lines.len() >= LINES_BYTES {
+            add_lines(&block, &mut self.whole);
+            if self.whole.len() >= LINES_BYTES {
                 self.hand_out();
             }
         }
     }
 
     fn hand_out(&mut self) {
-        if !self.lines.is_empty() {
-            let lines = std::mem::take(&mut self.lines);
+        if !self.whole.is_empty() {
+            let lines = std::mem::take(&mut self.whole);
             self.ready.push_back(vec![lines.into()]);
         }
     }

@@ -113,6 +113,21 @@ impl Head {
     }
 }
 
+/// Whether the end of a segment is what a write leaves that a crash has interrupted: the beginning
+/// of an entry, or bytes that the file system has promised and not filled. Anything else was once
+/// whole.
+pub(super) fn is_torn(tail: &[u8]) -> bool {
+    let filled = tail.iter().rposition(|byte| *byte != 0);
+    let tail = &tail[..filled.map_or(0, |last| last + 1)];
+    match Head::read(tail) {
+        Some(head) => head.entry_bytes() > tail.len() as u64,
+        None => {
+            let is_head = tail.starts_with(HEAD) || HEAD.starts_with(tail);
+            is_head && tail.len() < HEAD_BYTES_MAX && memchr(b'\n', tail).is_none()
+        }
+    }
+}
+
 /// Where in `bytes`, behind their first one, a line begins that looks like a head.
 pub(super) fn next_head(bytes: &[u8]) -> Option<usize> {
     let mut places = memmem::find_iter(bytes, HEAD);
@@ -171,6 +186,21 @@ mod tests {
         for end in 0..length {
             assert_eq!(Head::read(&bytes[..end]), None);
         }
+    }
+
+    #[test]
+    fn tells_what_was_torn_from_what_was_damaged() {
+        let bytes = entry("eu-1", "{\"a\":{}}\n");
+        for end in 0..bytes.len() {
+            let mut tail = bytes[..end].to_vec();
+            assert!(is_torn(&tail), "{end}");
+            tail.resize(bytes.len() + 100, 0);
+            assert!(is_torn(&tail), "{end} and zeros");
+        }
+        let damaged = String::from_utf8(bytes).unwrap().replace("{}", "[]");
+        assert!(!is_torn(damaged.as_bytes()));
+        assert!(!is_torn(b"rubbish"));
+        assert!(!is_torn(&[HEAD, b"rubbish\n"].concat()));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::{
     Journal, JournalMetrics, JournalSettings, Position, Reader, Writer,
     disk::{Disk, RealDisk, advice},
     metrics::Counts,
-    reader::whole_bytes,
+    reader::torn_from,
     segments::{self, Segments},
     settings::WAITING_MAX,
     state::Shared,
@@ -178,8 +178,8 @@ fn start(found: &Segments, committed: Option<Position>) -> Position {
     }
 }
 
-/// Cuts off what a crash has torn: it was never acknowledged. A segment that cannot be read now
-/// stays as it is; the reader tells of it.
+/// Cuts off what a crash has torn: it was never acknowledged. A segment that cannot be read now, or
+/// that is damaged in another way, stays as it is; the reader tells of it.
 fn cut_torn(folder: &Path, found: &mut Segments, start: Position) {
     for (number, segment) in found.range_mut(start.segment..) {
         let path = segments::path(folder, *number);
@@ -188,12 +188,9 @@ fn cut_torn(folder: &Path, found: &mut Segments, start: Position) {
         } else {
             0
         };
-        let Ok(whole) = whole_bytes(&path, from, segment.bytes) else {
+        let Ok(Some(whole)) = torn_from(&path, from, segment.bytes) else {
             continue;
         };
-        if whole == segment.bytes {
-            continue;
-        }
         let torn = segment.bytes - whole;
         segment.bytes = whole;
         let cut = OpenOptions::new().write(true).open(&path);
@@ -204,10 +201,10 @@ fn cut_torn(folder: &Path, found: &mut Segments, start: Position) {
         let path = path.display();
         match cut {
             Ok(()) => {
-                tracing::info!(%path, torn, "cut off what a crash had torn; it was not acknowledged")
+                tracing::info!(%path, torn, "cut off what a crash had torn; it was not acknowledged");
             }
             Err(error) => {
-                tracing::warn!(%path, torn, %error, "a crash has torn the end, which is left out")
+                tracing::warn!(%path, torn, %error, "a crash has torn the end, which is left out");
             }
         }
     }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::{
-    entry::{HEAD_BYTES_MAX, Head, next_head},
+    entry::{HEAD_BYTES_MAX, Head, is_torn, next_head},
     metrics::Counts,
     segments::{self, Position},
     state::Shared,
@@ -24,6 +24,9 @@ const STRETCH_BYTES: u64 = 256 << 10;
 
 /// How much is read at a time of what is no entry.
 const DAMAGE_BYTES: u64 = 8 << 20;
+
+/// More than is ever written at a time.
+const TORN_BYTES_MAX: u64 = 128 << 20;
 
 /// Whole entries that lie side by side, of one cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,7 +60,7 @@ impl Reader {
     ///
     /// # Errors
     /// The disk's. Reading goes on at the same place.
-    pub fn next(&mut self) -> io::Result<Option<Stretch>> {
+    pub fn next_stretch(&mut self) -> io::Result<Option<Stretch>> {
         self.durable.borrow_and_update();
         let Some(limit) = self.limit() else {
             return Ok(None);
@@ -67,7 +70,7 @@ impl Reader {
             Ok(file) => stretch_at(file, offset, limit)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 self.pass_over(limit);
-                return self.next();
+                return self.next_stretch();
             }
             Err(error) => return Err(error),
         };
@@ -226,9 +229,9 @@ fn read_at(file: &File, offset: u64, length: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// How far the entries of a segment go: the end of the last one that is whole. What lies behind
-/// it was torn by a crash and never acknowledged.
-pub(super) fn whole_bytes(path: &Path, from: u64, bytes: u64) -> io::Result<u64> {
+/// Where the end of a segment begins that a crash has torn; `None` when there is none. What is
+/// torn was never acknowledged. What is damaged in another way may have been.
+pub(super) fn torn_from(path: &Path, from: u64, bytes: u64) -> io::Result<Option<u64>> {
     let file = File::open(path)?;
     let (mut at, mut whole) = (from, from);
     while at < bytes {
@@ -238,5 +241,9 @@ pub(super) fn whole_bytes(path: &Path, from: u64, bytes: u64) -> io::Result<u64>
             whole = at;
         }
     }
-    Ok(whole)
+    if whole == bytes || bytes - whole > TORN_BYTES_MAX {
+        return Ok(None);
+    }
+    let tail = read_at(&file, whole, bytes - whole)?;
+    Ok(is_torn(&tail).then_some(whole))
 }

@@ -87,7 +87,6 @@ impl Writer {
                 self.upkept = Instant::now();
             }
         }
-        self.part.not_ready("has stopped");
     }
 
     /// Writes the first entry and all others that wait, asks the disk once to keep them, and answers them all.
@@ -374,6 +373,14 @@ impl Writer {
         let head = head_at(&file, offset, bytes).ok()??;
         let waits = now().since(Time::parse(&head.received)?);
         Some(waits.micros() / 1_000_000)
+    }
+}
+
+impl Drop for Writer {
+    /// Whatever ends it, a panic too: nothing is taken any more.
+    fn drop(&mut self) {
+        self.shared.is_broken.store(true, Ordering::Relaxed);
+        self.part.not_ready("has stopped");
     }
 }
 

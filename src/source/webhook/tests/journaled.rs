@@ -192,3 +192,82 @@ async fn a_disk_that_takes_nothing_is_said_aloud_and_recovers() {
     assert!(rig.health.readiness().0);
     assert_eq!(rig.next().await.0, ["a"]);
 }
+
+#[tokio::test]
+async fn slow_clients_hold_up_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut rig = Rig::journaled(folder.path(), |settings| {
+        settings.body_timeout = Duration::from_millis(200);
+        settings.memory_max = ByteSize(8 << 20);
+        settings.connections_max = 40;
+    })
+    .await;
+    let address = rig.url.replace("http://", "").replace("/audit", "");
+    let mut slow = Vec::new();
+    for _ in 0..20 {
+        let mut stream = TcpStream::connect(&address).await.unwrap();
+        let head = b"POST / HTTP/1.1\r\nContent-Length: 100000\r\nHost: x\r\n\r\n{\"items\"";
+        stream.write_all(head).await.unwrap();
+        slow.push(stream);
+    }
+    assert_eq!(rig.post(list(&[event("a")])).await, StatusCode::OK);
+    assert_eq!(rig.next().await.0, ["a"]);
+    for mut stream in slow {
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    }
+    // Nothing of what they sent is in the journal.
+    assert_eq!(archived(folder.path()), (vec!["a".to_owned()], 0));
+}
+
+#[tokio::test]
+async fn connections_over_the_limit_are_closed_and_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = Rig::journaled(folder.path(), |settings| settings.connections_max = 4).await;
+    let address = rig.url.replace("http://", "").replace("/audit", "");
+    let mut idle = Vec::new();
+    for _ in 0..4 {
+        idle.push(TcpStream::connect(&address).await.unwrap());
+    }
+    let open = "connections{source=\"127.0.0.1:0\"} 4\n";
+    while !rig.metrics.render().unwrap().contains(open) {
+        tokio::task::yield_now().await;
+    }
+    let mut refused = TcpStream::connect(&address).await.unwrap();
+    assert_eq!(refused.read(&mut [0]).await.unwrap(), 0);
+    let counted = "refused_total{reason=\"full\",source=\"127.0.0.1:0\"} 1\n";
+    assert!(rig.metrics.render().unwrap().contains(counted));
+    drop(idle);
+    let send = || {
+        Client::new()
+            .post(&rig.url)
+            .body(list(&[event("a")]))
+            .send()
+    };
+    while send().await.is_err() {}
+}
+
+#[tokio::test]
+async fn many_clients_at_once_are_all_kept_in_one_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut rig = Rig::journaled(folder.path(), |_| {}).await;
+    let client = Client::new();
+    let posts: Vec<_> = (0..64)
+        .map(|n| {
+            let body = list(&[event(&format!("{n}-1")), event(&format!("{n}-2"))]);
+            tokio::spawn(client.post(&rig.url).body(body).send())
+        })
+        .collect();
+    for post in posts {
+        assert_eq!(post.await.unwrap().unwrap().status(), StatusCode::OK);
+    }
+    let mut ids = Vec::new();
+    while ids.len() < 128 {
+        ids.extend(rig.next().await.0);
+    }
+    assert_eq!(archived(folder.path()), (ids.clone(), 0));
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), 128);
+}
