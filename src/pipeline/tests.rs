@@ -545,7 +545,7 @@ async fn a_batch_that_is_sent_again_counts_once() {
         let mut settings = place.settings();
         settings.files.clear();
         settings.webhooks.push(WebhookSettings::new("127.0.0.1:0"));
-        settings.state = has_state.then(|| place.folder.path().join("state"));
+        settings.state = has_state.then(|| store::Settings::new(place.folder.path().join("state")));
         let app = App::start(settings).await.unwrap();
         let url = format!("http://{}/", app.webhooks()[0]);
         let items = [line(1, "get", "secrets"), line(2, "get", "secrets")];

@@ -5,7 +5,7 @@ use std::{
     collections::BTreeSet,
     fs::File,
     io,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         mpsc::{Receiver, RecvTimeoutError, Sender, channel},
@@ -223,9 +223,16 @@ impl Store {
         Ok((store, told))
     }
 
-    /// The directory.
-    pub fn dir(&self) -> &Path {
-        &self.settings.dir
+    /// Writes a checkpoint on this thread.
+    #[cfg(test)]
+    pub(super) fn commit(&mut self, checkpoint: &Checkpoint) -> rusqlite::Result<()> {
+        let written = self.database.commit(Some(checkpoint), &[], usize::MAX >> 1);
+        written.map(drop)
+    }
+
+    #[cfg(test)]
+    pub(super) fn connection(&self) -> &rusqlite::Connection {
+        &self.database.connection
     }
 
     /// The handle, and the thread to [start](Keeping::start). What waits for receivers that are
