@@ -76,6 +76,17 @@ pub struct Block {
 }
 
 impl Block {
+    /// A block of no records, to carry something else along.
+    pub fn empty() -> Self {
+        Self {
+            bytes: Bytes::new(),
+            records: Records::Lines,
+            offset: 0,
+            rejects: Vec::new(),
+            end: End::Whole,
+        }
+    }
+
     /// The position in the stream behind this block.
     pub fn end(&self) -> u64 {
         self.offset + self.bytes.len() as u64

@@ -11,6 +11,7 @@ use crate::{
         tail::{TailSettings, Tailer},
         webhook::{Webhook, WebhookSettings},
     },
+    store::Kept,
     telemetry::Health,
 };
 
@@ -32,8 +33,9 @@ impl Opening {
         let (mut tailers, mut hooks, mut errors) = (Vec::new(), Vec::new(), Vec::new());
         for file in files {
             let part = self.health.part(&format!("file {}", file.name));
-            let feed = self.intake.feed(&format!("file:{}", file.name));
-            match Tailer::new(file, feed, &self.metrics, part, self.stop.clone()) {
+            let feed = self.intake.feed(&file.bookmark_name());
+            let kept = Kept::new();
+            match Tailer::new(file, &kept, feed, &self.metrics, part, self.stop.clone()) {
                 Ok(tailer) => tailers.push(tailer),
                 Err(error) => errors.push(error),
             }
