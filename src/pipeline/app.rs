@@ -102,12 +102,13 @@ impl App {
         let (keeper, keeping) = kept.unzip();
         let commits = keeper.as_ref().map(Keeper::commits).cloned();
         let journals = folder
-            .zip(commits)
+            .zip(commits.clone())
             .map(|(folder, commits)| Journals::new(&folder, commits, journal_metrics));
         let opening = Opening {
             intake,
             metrics: SourceMetrics::new(&metrics)?,
             journals,
+            commits,
             health: Arc::clone(&health),
             stop: stop.clone(),
         };
