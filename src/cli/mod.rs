@@ -5,6 +5,7 @@
 mod check;
 mod explain;
 mod fields;
+mod outbox;
 mod replay;
 mod rule_set;
 mod rules;
@@ -44,6 +45,8 @@ enum Command {
     Scoreboard(scoreboard::ScoreboardArgs),
     /// List the fields that rules can name.
     Fields(fields::FieldsArgs),
+    /// See what waits for a receiver and what was given up; send it again or drop it.
+    Outbox(outbox::OutboxArgs),
     /// Print a completion script for a shell.
     Completions {
         /// The shell to complete in.
@@ -109,6 +112,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Explain(args) => explain::run(&args),
         Command::Scoreboard(args) => scoreboard::run(&args),
         Command::Fields(args) => fields::run(&args),
+        Command::Outbox(args) => outbox::run(args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "auditwatch", &mut script);

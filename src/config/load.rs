@@ -115,6 +115,7 @@ fn settings(mut root: Section<'_>) -> Settings {
     let (alerts, min_level) = limits::alerts(root.section("alerts"), engine.lateness);
     let receivers = receivers::read(&mut root, min_level);
     let notify = limits::notify(root.section("notify"));
+    let state = limits::state(root.section("state"));
     let admin = admin(root.section("admin"));
     let logs = limits::logs(root.section("log"));
     let mut threads = thread::available_parallelism().map_or(1, usize::from);
@@ -136,6 +137,7 @@ fn settings(mut root: Section<'_>) -> Settings {
             .map(|receiver| receiver.value)
             .collect(),
         notify,
+        state,
         admin: admin.map_or_else(|| Some(ADMIN_DEFAULT.to_owned()), |admin| admin.value),
         logs,
         threads,

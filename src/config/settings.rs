@@ -8,6 +8,7 @@ use crate::{
     alert, detect, notify,
     rule::Severity,
     source::{tail::TailSettings, webhook::WebhookSettings},
+    store,
     telemetry::LogSettings,
     units::{ByteSize, Secret},
 };
@@ -35,6 +36,8 @@ pub struct Settings {
     pub receivers: Vec<ReceiverSettings>,
     /// How patiently they are told.
     pub notify: notify::Settings,
+    /// Where state survives; `None` when all is to be forgotten.
+    pub state: Option<store::Settings>,
     /// Where metrics, health and API are served; `None` for nowhere.
     pub admin: Option<String>,
     /// How logs look.

@@ -8,6 +8,7 @@
 
 mod closed_pipe;
 mod coverage;
+mod ledger;
 mod program;
 mod promises;
 mod rule_cases;
