@@ -6,6 +6,7 @@
     reason = "a test that cannot go on has failed"
 )]
 
+mod alertmanager;
 mod closed_pipe;
 mod coverage;
 mod ledger;
