@@ -18,7 +18,7 @@ mod shared;
 mod text;
 pub mod words;
 
-pub use alerts::{Alerts, Counts, Settings};
+pub use alerts::{Alerts, Counts, Settings, VERSION as SNAPSHOT_VERSION};
 pub use change::{Alert, Change, Status};
 pub use json::to_json;
 pub use quotes::{QUOTES_MAX, telling};

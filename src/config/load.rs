@@ -116,6 +116,7 @@ fn settings(mut root: Section<'_>) -> Settings {
     let receivers = receivers::read(&mut root, min_level);
     let plan = routes::read(&mut root, &receivers);
     let notify = limits::notify(root.section("notify"));
+    let state = limits::state(root.section("state"));
     let admin = admin(root.section("admin"));
     let logs = limits::logs(root.section("log"));
     let mut threads = thread::available_parallelism().map_or(1, usize::from);
@@ -138,6 +139,7 @@ fn settings(mut root: Section<'_>) -> Settings {
             .collect(),
         plan,
         notify,
+        state,
         admin: admin.map_or_else(|| Some(ADMIN_DEFAULT.to_owned()), |admin| admin.value),
         logs,
         threads,

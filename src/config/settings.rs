@@ -13,6 +13,7 @@ use crate::{
     notify::{self, EmailSettings, Format, Rotation, Transport},
     rule::Severity,
     source::{tail::TailSettings, webhook::WebhookSettings},
+    store,
     telemetry::LogSettings,
     units::{ByteSize, Secret},
 };
@@ -42,6 +43,8 @@ pub struct Settings {
     pub plan: Plan,
     /// How patiently they are told.
     pub notify: notify::Settings,
+    /// Where state survives; `None` when all is to be forgotten.
+    pub state: Option<store::Settings>,
     /// Where metrics, health and API are served; `None` for nowhere.
     pub admin: Option<String>,
     /// How logs look.

@@ -352,6 +352,7 @@ async fn all_receivers_are_told() {
             ..Settings::default()
         },
         &metrics,
+        None,
     );
     for change in samples::burst_changes() {
         notifier.tell(&change);
@@ -389,7 +390,7 @@ async fn a_receiver_is_told_from_its_level_upwards() {
         min_level,
         integration: Integration::AlertLog(AlertLog::new(dir.path().join(min_level.name()))),
     });
-    let notifier = Notifier::start(receivers.into(), Settings::default(), &metrics);
+    let notifier = Notifier::start(receivers.into(), Settings::default(), &metrics, None);
     notifier.tell(&Change::Fired(samples::burst(3)));
     assert_eq!(notifier.shutdown(Duration::from_secs(30)).await, []);
     for level in Severity::ALL {

@@ -9,9 +9,11 @@
 mod alertmanager;
 mod closed_pipe;
 mod coverage;
+mod ledger;
 mod program;
 mod promises;
 mod rule_cases;
 mod sample_logs;
+mod scoreboard;
 mod secrets_stay;
 mod wrong_input;
