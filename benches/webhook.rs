@@ -34,7 +34,7 @@ use auditwatch::{
         Intake, SourceMetrics,
         webhook::{Journals, Webhook, WebhookSettings},
     },
-    store::journal::JournalMetrics,
+    store::{self, journal::JournalMetrics},
     telemetry::{Health, Metrics},
     units::ByteSize,
 };
@@ -273,7 +273,7 @@ fn daemon(state: &Path) -> Settings {
         console: None,
         threads: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
         queue_max: Settings::QUEUE,
-        state: Some(state.to_owned()),
+        state: Some(store::Settings::new(state)),
     }
 }
 
