@@ -7,7 +7,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{mpsc, oneshot},
-    time::{Instant, timeout_at},
+    time::{Instant, timeout, timeout_at},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -32,6 +32,9 @@ use crate::{
     store::{Keeper, OpenError, journal::JournalMetrics},
     telemetry::{Health, Metrics, catalogue},
 };
+
+/// How long it may take to put down what cannot be judged in time any more.
+const GIVE_UP_WITHIN: Duration = Duration::from_secs(1);
 
 /// Why the pipeline could not start.
 #[derive(Debug, thiserror::Error)]
@@ -76,6 +79,7 @@ pub struct App {
     shows: TaskTracker,
     notifier: oneshot::Receiver<Notifier>,
     keeper: Option<Keeper>,
+    give_up: CancellationToken,
 }
 
 impl App {
@@ -142,6 +146,7 @@ impl App {
             .map(|keeper| Checkpoints::new(keeper, stop.clone()));
         let live_alerts = Arc::clone(&live);
         let rules = Arc::clone(&set);
+        let give_up = CancellationToken::new();
         let bench = Bench::new(
             judge,
             rules,
@@ -150,6 +155,7 @@ impl App {
             notifier,
             console,
             checkpoints,
+            give_up.clone(),
         );
         let failed = CancellationToken::new();
         let threads = Threads {
@@ -190,6 +196,7 @@ impl App {
             shows,
             notifier,
             keeper,
+            give_up,
         })
     }
 
@@ -238,7 +245,20 @@ impl App {
         self.stop.cancel();
         // Time over shows below: the notifier comes only when everything before it has ended.
         let _ = timeout_at(deadline, self.sources.wait()).await;
-        let Ok(Ok(notifier)) = timeout_at(deadline, self.notifier).await else {
+        let mut judged = self.notifier;
+        let is_in_time = timeout_at(deadline, &mut judged).await;
+        let drained = is_in_time.is_ok();
+        let judged = match is_in_time {
+            Ok(judged) => judged.ok(),
+            Err(_) => {
+                self.give_up.cancel();
+                timeout(GIVE_UP_WITHIN, judged)
+                    .await
+                    .ok()
+                    .and_then(Result::ok)
+            }
+        };
+        let Some(notifier) = judged else {
             return Stopped {
                 drained: false,
                 undelivered: Vec::new(),
@@ -256,7 +276,7 @@ impl App {
             tracing::warn!("stdout did not take all alerts in time");
         }
         Stopped {
-            drained: true,
+            drained,
             undelivered,
         }
     }

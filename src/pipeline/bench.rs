@@ -9,6 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio_util::sync::CancellationToken;
+
 use super::{
     Judge, LiveAlerts,
     checkpoints::Checkpoints,
@@ -40,6 +42,8 @@ pub(super) struct Bench {
     pub(super) console: Option<ConsoleSender>,
     /// Where state survives; without it all is forgotten.
     pub(super) checkpoints: Option<Checkpoints>,
+    /// The time to stop is over.
+    pub(super) give_up: CancellationToken,
     tally: Tally,
     changes: Vec<Change>,
     /// When the last batch was judged, and how far event time was then.
@@ -56,6 +60,7 @@ impl Bench {
         notifier: Notifier,
         console: Option<ConsoleSender>,
         checkpoints: Option<Checkpoints>,
+        give_up: CancellationToken,
     ) -> Self {
         counts.rules(&rules);
         let watermark = judge.engine().watermark();
@@ -70,6 +75,7 @@ impl Bench {
             notifier,
             console,
             checkpoints,
+            give_up,
             tally: Tally::default(),
             changes: Vec::new(),
             last: (Instant::now(), watermark),
@@ -126,6 +132,10 @@ impl Bench {
     }
 
     fn judge(&mut self, observed: Observed) {
+        if self.give_up.is_cancelled() {
+            self.give_up(&observed);
+            return;
+        }
         let now = clock();
         let Self {
             judge,
@@ -149,6 +159,13 @@ impl Bench {
             checkpoints.judged(observed.position);
         }
         drop(observed.room);
+    }
+
+    /// What is given up is neither judged nor said to be read.
+    fn give_up(&mut self, observed: &Observed) {
+        self.tally.dropped = observed.observations.len() as u64;
+        self.tally.rejects = observed.rejects;
+        self.counts.batch(&mut self.tally, clock());
     }
 
     /// Every worker hands the new rules on; the first of them counts.
