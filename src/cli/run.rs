@@ -74,6 +74,9 @@ pub(super) struct RunArgs {
     /// Leave the shipped rules out.
     #[arg(long)]
     no_shipped_rules: bool,
+    /// Rules that are off by themselves and shall alert; `all` for every one.
+    #[arg(long, value_name = "RULE", value_delimiter = ',')]
+    enable: Vec<String>,
     /// The least level that is told: informational (default), low, medium, high or critical.
     #[arg(long, value_name = "LEVEL")]
     min_level: Option<String>,
@@ -145,6 +148,7 @@ impl RunArgs {
                 "--no-shipped-rules",
                 self.no_shipped_rules.then(|| "false".to_owned()),
             )
+            .flag("rules.enable", "--enable", self.enable)
             .flag("alerts.min_level", "--min-level", self.min_level)
             .flag(
                 "receivers[].slack.url_file",
@@ -353,6 +357,7 @@ fn pipeline_settings(
         }),
         threads: NonZeroUsize::new(settings.threads).unwrap_or(NonZeroUsize::MIN),
         queue_max: settings.queue_max,
+        state: None,
     })
 }
 

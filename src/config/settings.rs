@@ -57,6 +57,8 @@ pub struct RuleSettings {
     pub paths: Vec<PathBuf>,
     /// Whether the rules inside the binary come first.
     pub shipped: bool,
+    /// Names or ids of rules that are off by themselves and shall alert; `all` for every one.
+    pub enable: Vec<String>,
     /// Names or ids of rules that make no alerts of their own.
     pub disable: Vec<String>,
 }

@@ -76,6 +76,17 @@ pub struct Block {
 }
 
 impl Block {
+    /// A block of whole lines, cut somewhere else; it begins at `offset` of its stream.
+    pub fn of_lines(bytes: Bytes, offset: u64) -> Self {
+        Self {
+            bytes,
+            records: Records::Lines,
+            offset,
+            rejects: Vec::new(),
+            end: End::Whole,
+        }
+    }
+
     /// The position in the stream behind this block.
     pub fn end(&self) -> u64 {
         self.offset + self.bytes.len() as u64

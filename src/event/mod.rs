@@ -10,6 +10,7 @@ mod credential;
 mod exec;
 mod facts;
 mod field;
+mod grants;
 mod json;
 mod origin;
 mod outcome;

@@ -23,7 +23,11 @@ use super::{
 use crate::{
     notify::{self, Notifier, Undelivered},
     rule::{Loaded, RuleSet},
-    source::{Intake, SourceError, SourceMetrics, webhook::Webhook},
+    source::{
+        Intake, SourceError, SourceMetrics,
+        webhook::{Journals, Webhook},
+    },
+    store::{Commits, journal::JournalMetrics},
     telemetry::{Health, Metrics, catalogue},
 };
 
@@ -83,9 +87,15 @@ impl App {
         let (intake, batches) = Intake::new(settings.queue_max.0 as usize);
         show_queue(&intake, settings.queue_max.0, &metrics)?;
         show_readiness(&health, &metrics)?;
+        let commits = Arc::new(Commits::default());
+        let journal_metrics = JournalMetrics::new(&metrics)?;
+        let journals = settings
+            .state
+            .map(|folder| Journals::new(&folder, commits, journal_metrics));
         let opening = Opening {
             intake,
             metrics: SourceMetrics::new(&metrics)?,
+            journals,
             health: Arc::clone(&health),
             stop: stop.clone(),
         };

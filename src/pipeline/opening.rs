@@ -7,9 +7,9 @@ use tokio_util::sync::CancellationToken;
 use super::StartError;
 use crate::{
     source::{
-        Intake, SourceMetrics,
+        Intake, SourceError, SourceMetrics,
         tail::{TailSettings, Tailer},
-        webhook::{Webhook, WebhookSettings},
+        webhook::{Journals, Webhook, WebhookSettings},
     },
     telemetry::Health,
 };
@@ -18,6 +18,8 @@ use crate::{
 pub(super) struct Opening {
     pub(super) intake: Intake,
     pub(super) metrics: SourceMetrics,
+    /// Where webhooks keep their bodies; `None` when nothing is to survive.
+    pub(super) journals: Option<Journals>,
     pub(super) health: Arc<Health>,
     pub(super) stop: CancellationToken,
 }
@@ -25,7 +27,7 @@ pub(super) struct Opening {
 impl Opening {
     /// Opens all sources, or says which cannot be opened.
     pub(super) async fn open(
-        self,
+        mut self,
         files: Vec<TailSettings>,
         webhooks: Vec<WebhookSettings>,
     ) -> Result<(Vec<Tailer>, Vec<Webhook>), StartError> {
@@ -39,17 +41,28 @@ impl Opening {
             }
         }
         for hook in webhooks {
-            let part = self.health.part(&format!("webhook {}", hook.name));
-            let feed = self.intake.feed(&format!("webhook:{}", hook.name));
-            match Webhook::bind(hook, feed, &self.metrics, part, self.stop.clone()).await {
+            match self.webhook(hook).await {
                 Ok(hook) => hooks.push(hook),
                 Err(error) => errors.push(error),
             }
+        }
+        if let Some(journals) = &self.journals {
+            journals.tell_left_behind();
         }
         if errors.is_empty() {
             Ok((tailers, hooks))
         } else {
             Err(StartError::Sources(errors))
         }
+    }
+    async fn webhook(&mut self, settings: WebhookSettings) -> Result<Webhook, SourceError> {
+        let part = self.health.part(&format!("webhook {}", settings.name));
+        let feed = self.intake.feed(&format!("webhook:{}", settings.name));
+        let journal = match &mut self.journals {
+            None => None,
+            Some(journals) => Some(journals.open(&settings, feed.name(), &self.health)?),
+        };
+        let stop = self.stop.clone();
+        Webhook::bind(settings, feed, &self.metrics, part, stop, journal).await
     }
 }

@@ -36,6 +36,8 @@ pub struct Settings {
     pub threads: NonZeroUsize,
     /// How many bytes may be on their way from the sources to the engine.
     pub queue_max: ByteSize,
+    /// The folder in which state survives; `None` when all is to be forgotten.
+    pub state: Option<PathBuf>,
 }
 
 impl Settings {

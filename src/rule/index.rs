@@ -422,11 +422,12 @@ fn what_follows(set: &RuleSet, truths: &Bits) -> What {
     let mut asks_who = false;
     for (place, rule) in set.rules.iter().enumerate() {
         let mut rule_asks_who = false;
-        let possible = rule.program.possible(&mut reached, |id| {
-            let Home { group, bit } = set.plan.homes[id as usize];
-            rule_asks_who |= group == FieldGroup::Who;
-            (group == FieldGroup::What).then(|| truths.get(bit))
-        });
+        let possible = rule.runs()
+            && rule.program.possible(&mut reached, |id| {
+                let Home { group, bit } = set.plan.homes[id as usize];
+                rule_asks_who |= group == FieldGroup::Who;
+                (group == FieldGroup::What).then(|| truths.get(bit))
+            });
         if possible {
             asks_who |= rule_asks_who;
             let at = rule.program.settle(rule.program.start(), |id| {

@@ -3,5 +3,6 @@
 //! Not here: what a source reads and how (`source`), who is told (`notify`).
 
 mod bookmark;
+pub mod journal;
 
 pub use bookmark::{Bookmark, Commits, Kept};

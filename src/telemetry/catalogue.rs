@@ -88,6 +88,24 @@ catalogue! {
         "Open connections to the audit webhook.";
     WEBHOOK_CONNECTIONS_REFUSED: Counter "auditwatch_webhook_connections_refused_total" ["source", "reason"]
         "Connections that the audit webhook closed unserved: over the limit, or no TLS handshake.";
+    JOURNAL_WRITTEN_BYTES: Counter "auditwatch_journal_written_bytes_total" ["source"]
+        "Bytes that the webhook's journal has made durable.";
+    JOURNAL_SYNC_SECONDS: Histogram "auditwatch_journal_sync_seconds" []
+        "How long the disk takes to make a group of bodies durable, which each of them is answered after.";
+    JOURNAL_GROUP_BODIES: Histogram "auditwatch_journal_group_bodies" []
+        "Bodies that were made durable together.";
+    JOURNAL_SEGMENTS: Gauge "auditwatch_journal_segments" ["source"]
+        "Segments of the journal, those that wait and those that are kept as an archive.";
+    JOURNAL_BYTES: Gauge "auditwatch_journal_bytes" ["source"]
+        "Bytes that the journal's segments take.";
+    JOURNAL_BACKLOG_BYTES: Gauge "auditwatch_journal_backlog_bytes" ["source"]
+        "Bytes of the journal that are not evaluated and committed yet; they are read again after a crash.";
+    JOURNAL_BACKLOG_SECONDS: Gauge "auditwatch_journal_backlog_seconds" ["source"]
+        "For how long the oldest body of the journal has been waiting to be evaluated and committed.";
+    JOURNAL_FAILURES: Counter "auditwatch_journal_failures_total" ["source", "reason"]
+        "Bodies that the journal did not take, by reason: full backlog, or what the disk says. They were answered 503.";
+    JOURNAL_DAMAGED_BYTES: Counter "auditwatch_journal_damaged_bytes_total" ["source"]
+        "Bytes of the journal that were durable and are not what was written, or are gone.";
     QUEUE_BYTES: Gauge "auditwatch_queue_bytes" ["queue"]
         "Bytes that wait or are being worked on between the sources and the engine.";
     QUEUE_CAPACITY_BYTES: Gauge "auditwatch_queue_capacity_bytes" ["queue"]

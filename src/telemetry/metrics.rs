@@ -72,7 +72,12 @@ impl Metrics {
 
     /// Registers a histogram of seconds.
     pub fn delays(&self, metric: &Metric) -> Result<Histogram> {
-        let options = HistogramOpts::from(options(metric)).buckets(DELAY_BUCKETS.to_vec());
+        self.histogram(metric, &DELAY_BUCKETS)
+    }
+
+    /// Registers a histogram with buckets of its own: their upper ends, ascending.
+    pub fn histogram(&self, metric: &Metric, buckets: &[f64]) -> Result<Histogram> {
+        let options = HistogramOpts::from(options(metric)).buckets(buckets.to_vec());
         self.keep(Histogram::with_opts(options)?)
     }
 

@@ -7,6 +7,7 @@
 )]
 
 mod closed_pipe;
+mod coverage;
 mod program;
 mod promises;
 mod rule_cases;
