@@ -316,7 +316,7 @@ receivers:
         .map(|receiver| receiver.build(&client).unwrap())
         .collect();
     let mut shown = format!("{settings:?} {receivers:?}");
-    let notifier = crate::notify::Notifier::start(receivers, settings.notify, &metrics);
+    let notifier = crate::notify::Notifier::start(receivers, settings.notify, &metrics, None);
     notifier.tell(&crate::alert::Change::Fired(crate::alert::samples::burst(
         3,
     )));
