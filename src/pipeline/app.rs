@@ -12,8 +12,8 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    Judge, LiveAlerts, RuleFiles, Settings,
-    bench::Bench,
+    Console, Judge, LiveAlerts, RuleFiles, Settings,
+    bench::{Bench, Parts},
     checkpoints::Checkpoints,
     console::ConsoleSender,
     counts::Counts,
@@ -27,6 +27,7 @@ use crate::{
     rule::{Loaded, RuleSet},
     source::{
         Intake, SourceError, SourceMetrics,
+        tail::Tailer,
         webhook::{Journals, Webhook},
     },
     store::{Keeper, OpenError, journal::JournalMetrics},
@@ -124,14 +125,8 @@ impl App {
         let (shows, console_closed) = (TaskTracker::new(), CancellationToken::new());
         let console = match settings.console {
             None => None,
-            Some(console) => {
-                let unseen = counts.alerts_unseen.clone();
-                let (sender, show) = ConsoleSender::new(console, unseen, console_closed.clone());
-                spawn("console", shows.token(), show)?;
-                Some(sender)
-            }
+            Some(console) => Some(show(console, &counts, &console_closed, &shows)?),
         };
-        let live = Arc::new(LiveAlerts::default());
         let notifier = Notifier::start(
             settings.receivers,
             settings.delivery,
@@ -141,22 +136,18 @@ impl App {
         if let Some(keeping) = keeping {
             keeping.start(notifier.deliver())?;
         }
-        let checkpoints = keeper
-            .clone()
-            .map(|keeper| Checkpoints::new(keeper, stop.clone()));
-        let live_alerts = Arc::clone(&live);
-        let rules = Arc::clone(&set);
-        let give_up = CancellationToken::new();
-        let bench = Bench::new(
+        let checkpoints = |keeper: &Keeper| Checkpoints::new(keeper.clone(), stop.clone());
+        let (give_up, live) = (CancellationToken::new(), Arc::default());
+        let bench = Bench::new(Parts {
             judge,
-            rules,
+            rules: Arc::clone(&set),
             counts,
-            live_alerts,
+            live: Arc::clone(&live),
             notifier,
             console,
-            checkpoints,
-            give_up.clone(),
-        );
+            checkpoints: keeper.as_ref().map(checkpoints),
+            give_up: give_up.clone(),
+        });
         let failed = CancellationToken::new();
         let threads = Threads {
             workers: settings.threads.get(),
@@ -168,21 +159,10 @@ impl App {
             failed: failed.clone(),
         };
         let notifier = threads.spawn(bench, batches, new_rules)?;
-        let sources = TaskTracker::new();
-        for tailer in tailers {
-            spawn("tail", sources.token(), move || tailer.run())?;
-        }
         let webhooks = hooks.iter().map(Webhook::address).collect();
-        for hook in hooks {
-            sources.spawn(hook.run());
-        }
-        sources.close();
+        let sources = read(tailers, hooks)?;
         shows.close();
-        let watching = (Arc::clone(&reloader), stop.clone());
-        tokio::spawn(async move {
-            let (reloader, stop) = watching;
-            stop.run_until_cancelled(reloader.watch()).await
-        });
+        watch(Arc::clone(&reloader), stop.clone());
         Ok(Self {
             metrics,
             health,
@@ -248,15 +228,12 @@ impl App {
         let mut judged = self.notifier;
         let is_in_time = timeout_at(deadline, &mut judged).await;
         let drained = is_in_time.is_ok();
-        let judged = match is_in_time {
-            Ok(judged) => judged.ok(),
-            Err(_) => {
-                self.give_up.cancel();
-                timeout(GIVE_UP_WITHIN, judged)
-                    .await
-                    .ok()
-                    .and_then(Result::ok)
-            }
+        let judged = if let Ok(judged) = is_in_time {
+            judged.ok()
+        } else {
+            self.give_up.cancel();
+            let judged = timeout(GIVE_UP_WITHIN, judged).await;
+            judged.ok().and_then(Result::ok)
         };
         let Some(notifier) = judged else {
             return Stopped {
@@ -280,6 +257,37 @@ impl App {
             undelivered,
         }
     }
+}
+
+/// Starts showing alerts.
+fn show(
+    console: Console,
+    counts: &Counts,
+    closed: &CancellationToken,
+    shows: &TaskTracker,
+) -> io::Result<ConsoleSender> {
+    let unseen = counts.alerts_unseen.clone();
+    let (sender, show) = ConsoleSender::new(console, unseen, closed.clone());
+    spawn("console", shows.token(), show)?;
+    Ok(sender)
+}
+
+/// Reloads the rules whenever their files change, until the stop.
+fn watch(reloader: Arc<Reloader>, stop: CancellationToken) {
+    tokio::spawn(async move { stop.run_until_cancelled(reloader.watch()).await });
+}
+
+/// Starts reading.
+fn read(tailers: Vec<Tailer>, hooks: Vec<Webhook>) -> io::Result<TaskTracker> {
+    let sources = TaskTracker::new();
+    for tailer in tailers {
+        spawn("tail", sources.token(), move || tailer.run())?;
+    }
+    for hook in hooks {
+        sources.spawn(hook.run());
+    }
+    sources.close();
+    Ok(sources)
 }
 
 fn load_first(rules: &RuleFiles) -> Result<Arc<RuleSet>, StartError> {

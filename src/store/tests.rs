@@ -102,7 +102,7 @@ fn note(id: &str, receiver: &str, level: u8) -> Note {
         receiver: receiver.into(),
         about: id.split('.').next().unwrap_or_default().into(),
         level,
-        is_update: id.ends_with("u"),
+        is_update: id.ends_with('u'),
         made_at: Time::from_micros(5),
         payload: Arc::from(id.as_bytes()),
     }
