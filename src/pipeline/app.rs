@@ -34,7 +34,8 @@ use crate::{
     telemetry::{Health, Metrics, catalogue},
 };
 
-/// How long it may take to put down what cannot be judged in time any more.
+/// How long it may take, when the time to stop is over, to put down what cannot be judged any more
+/// and to close the state.
 const GIVE_UP_WITHIN: Duration = Duration::from_secs(1);
 
 /// Why the pipeline could not start.
@@ -245,6 +246,7 @@ impl App {
         let undelivered = notifier.shutdown(left).await;
         if let Some(keeper) = self.keeper {
             let left = deadline.saturating_duration_since(Instant::now());
+            let left = left.max(GIVE_UP_WITHIN);
             // What it could not write in time is done again after the next start.
             let _ = tokio::task::spawn_blocking(move || keeper.stop(left)).await;
         }

@@ -62,20 +62,19 @@ async fn a_disk_that_fails_stops_the_intake_and_nothing_is_lost() {
     until(&app, |app| evaluated(app) == 1).await;
     faults.set(Some(Fault::Full));
     place.append(&line(2, "get", "secrets"));
-    let told = collector.next().await;
-    assert_eq!(told["status"], "firing", "what was made is told");
     until(&app, |app| {
         app.health().readiness().1.contains("make room on its disk")
     })
     .await;
     place.append(&line(3, "get", "pods"));
     until(&app, |app| metric(app, "auditwatch_queue_bytes") > 0.5).await;
-    assert_eq!(evaluated(&app), 2, "what comes meanwhile waits");
+    assert!(evaluated(&app) < 3, "what comes meanwhile waits");
     faults.set(None);
     until(&app, |app| {
         evaluated(app) == 3 && app.health().readiness().0
     })
     .await;
+    assert_eq!(collector.next().await["status"], "firing");
     stop(app).await;
     assert!(collector.told.try_recv().is_err(), "nothing is told twice");
 }
