@@ -10,6 +10,7 @@ mod replay;
 mod rule_set;
 mod rules;
 mod run;
+mod scoreboard;
 mod terminal;
 mod test;
 
@@ -40,6 +41,8 @@ enum Command {
     Test(test::TestArgs),
     /// Say why a rule did or did not match an event.
     Explain(explain::ExplainArgs),
+    /// Replay a labelled log and say which of its attacks were caught.
+    Scoreboard(scoreboard::ScoreboardArgs),
     /// List the fields that rules can name.
     Fields(fields::FieldsArgs),
     /// See what waits for a receiver and what was given up; send it again or drop it.
@@ -107,6 +110,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Rules(args) => rules::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Scoreboard(args) => scoreboard::run(&args),
         Command::Fields(args) => fields::run(&args),
         Command::Outbox(args) => outbox::run(args),
         Command::Completions { shell } => {

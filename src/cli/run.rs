@@ -410,11 +410,9 @@ fn what_runs(settings: &Settings, app: &App, admin: Option<&Admin>) -> String {
     let mut told = vec!["stdout".to_owned()];
     for receiver in &settings.receivers {
         told.push(match &receiver.target {
-            ReceiverTarget::AlertLog(path) => path.display().to_string(),
-            ReceiverTarget::Slack(_) if receiver.name == "slack" => "Slack".to_owned(),
-            ReceiverTarget::Slack(_) => format!("Slack ({})", receiver.name),
-            ReceiverTarget::Webhook(_) if receiver.name == "webhook" => "a webhook".to_owned(),
-            ReceiverTarget::Webhook(_) => format!("a webhook ({})", receiver.name),
+            ReceiverTarget::AlertLog { path, .. } => path.display().to_string(),
+            target if receiver.name == target.kind() => target.words().to_owned(),
+            target => format!("{} ({})", target.words(), receiver.name),
         });
     }
     let metrics = admin.map_or_else(

@@ -11,12 +11,20 @@
 //! survives the process (`store`).
 
 mod alert_log;
+pub mod alertmanager;
+mod email;
 mod failure;
 mod http;
 mod message;
 mod metrics;
+pub mod opsgenie;
+pub mod pagerduty;
 mod queue;
+mod siem;
 mod slack;
+pub mod slack_api;
+mod syslog;
+mod teams;
 mod webhook;
 mod worker;
 
@@ -24,13 +32,21 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::{task::JoinHandle, time::Instant};
 
-pub use alert_log::AlertLog;
+pub use alert_log::{AlertLog, Rotation};
+pub use alertmanager::Alertmanager;
+pub use email::{Email, EmailSettings, Encryption};
 pub use failure::{DropReason, Failure, Reason};
 pub use http::{BuildError, client};
 pub use message::Message;
 pub use metrics::Metrics;
+pub use opsgenie::Opsgenie;
+pub use pagerduty::PagerDuty;
+pub use siem::Format;
 pub use slack::Slack;
-pub use webhook::Webhook;
+pub use slack_api::SlackApi;
+pub use syslog::{Syslog, Transport};
+pub use teams::Teams;
+pub use webhook::{SigningKey, Webhook};
 
 use crate::{
     alert::Change,
@@ -83,10 +99,24 @@ pub struct Receiver {
 pub enum Integration {
     /// A Slack incoming webhook.
     Slack(Slack),
+    /// A Slack channel by the Web API.
+    SlackApi(SlackApi),
     /// Our JSON by POST.
     Webhook(Webhook),
     /// Our JSON in a file, a line each.
     AlertLog(AlertLog),
+    /// Alertmanager's API.
+    Alertmanager(Alertmanager),
+    /// PagerDuty's events.
+    PagerDuty(PagerDuty),
+    /// Microsoft Teams.
+    Teams(Teams),
+    /// Opsgenie or its successor.
+    Opsgenie(Opsgenie),
+    /// Email.
+    Email(Box<Email>),
+    /// Syslog for a SIEM.
+    Syslog(Syslog),
 }
 
 impl Integration {
@@ -94,8 +124,15 @@ impl Integration {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Slack(_) => "slack",
+            Self::SlackApi(_) => "slack_api",
             Self::Webhook(_) => "webhook",
             Self::AlertLog(_) => "alert_log",
+            Self::Alertmanager(_) => "alertmanager",
+            Self::PagerDuty(_) => "pagerduty",
+            Self::Teams(_) => "teams",
+            Self::Opsgenie(_) => "opsgenie",
+            Self::Email(_) => "email",
+            Self::Syslog(_) => "syslog",
         }
     }
 }
@@ -107,10 +144,18 @@ pub fn read_payload(payload: &[u8]) -> Option<Change> {
 
 impl Deliver for Integration {
     async fn deliver(&self, message: &Message) -> Result<(), Failure> {
+        let told = message.notification(self.name());
         match self {
-            Self::Slack(slack) => slack.deliver(message).await,
-            Self::Webhook(webhook) => webhook.deliver(message).await,
-            Self::AlertLog(log) => log.deliver(message).await,
+            Self::Slack(slack) => slack.deliver(&told).await,
+            Self::SlackApi(slack) => slack.deliver(&told).await,
+            Self::Webhook(webhook) => webhook.deliver(&told).await,
+            Self::AlertLog(log) => log.deliver(&told).await,
+            Self::Alertmanager(alertmanager) => alertmanager.deliver(&told).await,
+            Self::PagerDuty(pager) => pager.deliver(&told).await,
+            Self::Teams(teams) => teams.deliver(&told).await,
+            Self::Opsgenie(opsgenie) => opsgenie.deliver(&told).await,
+            Self::Email(email) => email.deliver(&told).await,
+            Self::Syslog(syslog) => syslog.deliver(&told).await,
         }
     }
 }

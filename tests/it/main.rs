@@ -6,6 +6,7 @@
     reason = "a test that cannot go on has failed"
 )]
 
+mod alertmanager;
 mod closed_pipe;
 mod coverage;
 mod ledger;
@@ -13,5 +14,6 @@ mod program;
 mod promises;
 mod rule_cases;
 mod sample_logs;
+mod scoreboard;
 mod secrets_stay;
 mod wrong_input;
