@@ -87,7 +87,7 @@ fn each_mistake_is_one_clear_message() {
         (
             &watch,
             ["--slack-url-file", "empty"],
-            "`empty` is empty; write the URL into it",
+            "`empty` is empty; write the secret into it",
         ),
         (
             &watch,

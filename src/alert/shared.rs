@@ -1,12 +1,15 @@
 //! What the evidence of an alert has in common, and the first few of what differs.
 
+use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::event::{CredentialFacts, Facts, OriginFacts, PrincipalFacts, TargetFacts};
+use crate::event::{
+    CredentialFacts, Facts, OriginFacts, PrincipalFacts, TargetFacts, Word, word_or_none,
+};
 
 /// What all requests of an alert have in common; `None` where they differ, or none has it.
 /// It can only shrink, so the order of adding does not matter.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shared {
     /// `None` when names or kinds differ. Its impersonator is the common one, its groups are
     /// those that were always there.
@@ -20,20 +23,21 @@ pub struct Shared {
 }
 
 /// [`OriginFacts`] field by field.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(
     missing_docs,
     reason = "each is the field of OriginFacts of the same name"
 )]
 pub struct SharedOrigin {
     pub ip: Option<Box<str>>,
-    pub scope: Option<&'static str>,
+    #[serde(deserialize_with = "word_or_none")]
+    pub scope: Option<Word>,
     pub client: Option<Box<str>>,
     pub user_agent: Option<Box<str>>,
 }
 
 /// [`TargetFacts`] field by field.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(
     missing_docs,
     reason = "each is the field of TargetFacts of the same name"
@@ -130,7 +134,7 @@ fn keep<T: PartialEq>(common: &mut Option<T>, other: Option<&T>) {
 }
 
 /// Values of which there may be many: the first few distinct ones, and how many there are.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Several {
     first: Vec<Box<str>>,
     hashes: Vec<u64>,

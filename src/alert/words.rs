@@ -20,13 +20,21 @@ pub enum Piece {
 pub struct Phrase(pub Vec<Piece>);
 
 impl Phrase {
-    fn ours(mut self, text: impl Into<String>) -> Self {
+    /// Goes on in our own words.
+    pub(super) fn ours(mut self, text: impl Into<String>) -> Self {
         self.0.push(Piece::Ours(text.into()));
         self
     }
 
-    fn theirs(mut self, text: impl Into<String>) -> Self {
+    /// Goes on with a value.
+    pub(super) fn theirs(mut self, text: impl Into<String>) -> Self {
         self.0.push(Piece::Theirs(text.into()));
+        self
+    }
+
+    /// Goes on with all of another.
+    pub(super) fn with(mut self, other: Self) -> Self {
+        self.0.extend(other.0);
         self
     }
 

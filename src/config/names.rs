@@ -77,6 +77,8 @@ names! {
     "receivers[].slack.url" "" None, "the URL itself; only a variable may hold it";
     "receivers[].webhook.url" "alert-webhook" None, "URL that takes alerts as JSON by POST; makes the receiver `webhook`";
     "receivers[].alert_log.path" "alert-log" None, "file to append alerts to, one JSON object a line; makes the receiver `alert_log`";
+    "state.dir" "state" None, "folder in which all that must survive a restart is kept; without it all is forgotten";
+    "state.outbox_max" "" None, "messages that the outbox holds at most, dead letters among them";
     "notify.queue_max" "" None, "messages that wait for one receiver at most";
     "notify.timeout" "" None, "how long one attempt may take";
     "notify.backoff_first" "" None, "longest pause after a first failure";

@@ -87,6 +87,11 @@ impl Block {
         }
     }
 
+    /// A block of no records, to carry something else along.
+    pub fn empty() -> Self {
+        Self::of_lines(Bytes::new(), 0)
+    }
+
     /// The position in the stream behind this block.
     pub fn end(&self) -> u64 {
         self.offset + self.bytes.len() as u64

@@ -1,6 +1,10 @@
 //! What rules need beyond one event: the state of every novelty, rate and correlation, and the
 //! detections that come of it.
 
+mod persist;
+
+pub(super) use persist::Tokens;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use smallvec::SmallVec;
@@ -35,6 +39,8 @@ pub(super) struct Conditions {
     callers: Callers,
     unkeyed: u64,
     combinations_dropped: u64,
+    /// Rules whose state went with them, since the rows were last taken.
+    gone: Vec<u64>,
 }
 
 /// One rule matched one event, and when that was.
@@ -98,6 +104,7 @@ impl Conditions {
             callers: Callers::default(),
             unkeyed: 0,
             combinations_dropped: 0,
+            gone: Vec::new(),
         };
         conditions.replace(rules);
         conditions
@@ -137,6 +144,7 @@ impl Conditions {
             self.windows
                 .push(kept.unwrap_or_else(|| Counting::new(correlation, reach, &self.settings)));
         }
+        self.gone.extend(tokens.into_keys());
         self.plan = Arc::new(Plan::new(&rules));
         self.rules = rules;
     }

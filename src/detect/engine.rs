@@ -30,12 +30,12 @@ const SWEEP_EVERY: u64 = 4_096;
 /// detections in the same order.
 pub struct Engine {
     settings: Settings,
-    sources: Sources,
-    requests: Requests,
-    conditions: Conditions,
-    evaluated: u64,
-    duplicate: u64,
-    late: u64,
+    pub(super) sources: Sources,
+    pub(super) requests: Requests,
+    pub(super) conditions: Conditions,
+    pub(super) evaluated: u64,
+    pub(super) duplicate: u64,
+    pub(super) late: u64,
 }
 
 impl Engine {

@@ -4,7 +4,8 @@
 
 use std::sync::Arc;
 
-use hashbrown::HashTable;
+use hashbrown::{HashMap, HashSet, HashTable};
+use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::event::{
@@ -15,7 +16,7 @@ use crate::event::{
 const CALLERS_MAX: usize = 4_096;
 
 /// One event that matched.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trace {
     caller: Arc<Caller>,
     target: TargetFacts,
@@ -24,7 +25,7 @@ pub struct Trace {
 }
 
 /// Who acted, with what and from where.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 struct Caller {
     cluster: Arc<str>,
     principal: Arc<PrincipalFacts>,
@@ -112,6 +113,30 @@ impl Trace {
             target: self.target.clone(),
             evidence: self.evidence.clone(),
         }
+    }
+}
+
+/// Traces read back from where they were kept, each and its caller once, as they were before.
+#[derive(Default)]
+pub(super) struct Shared {
+    callers: HashSet<Arc<Caller>>,
+    traces: HashMap<u128, Arc<Trace>>,
+}
+
+impl Shared {
+    /// Puts what was read before in the place of the same read again.
+    pub(super) fn share(&mut self, trace: &mut Arc<Trace>) {
+        if let Some(known) = self.traces.get(&trace.request)
+            && known == trace
+        {
+            *trace = Arc::clone(known);
+            return;
+        }
+        if let Some(trace) = Arc::get_mut(trace) {
+            let caller = self.callers.get_or_insert_with(&trace.caller, Arc::clone);
+            trace.caller = Arc::clone(caller);
+        }
+        self.traces.insert(trace.request, Arc::clone(trace));
     }
 }
 

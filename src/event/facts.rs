@@ -2,15 +2,18 @@
 
 use std::{borrow::Cow, sync::Arc};
 
+use serde::{Deserialize, Serialize};
+
 use super::{
-    Event, Slot,
+    Event, Slot, Word,
     redact::{cut, shorten},
+    word::word as known_word,
 };
 use crate::units::Time;
 
 /// The parts of one audit event that people are shown. Made only for events that matched a rule.
 /// What is told of the caller is shared: callers act more than once, and alerts hold many events.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
     /// The cluster that the event came from; empty when nobody named it.
     pub cluster: Arc<str>,
@@ -27,12 +30,13 @@ pub struct Facts {
 }
 
 /// The effective principal and, under impersonation, who stands behind it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PrincipalFacts {
     /// Effective user name; empty for a failed authentication.
     pub name: Box<str>,
     /// `user`, `serviceaccount`, `node`, `control-plane`, `anonymous` or `unauthenticated`.
-    pub kind: &'static str,
+    #[serde(deserialize_with = "known_word")]
+    pub kind: Word,
     /// The authenticated caller under impersonation.
     pub impersonator: Option<Box<str>>,
     /// Effective groups, at most [`Facts::GROUPS_MAX`].
@@ -40,21 +44,23 @@ pub struct PrincipalFacts {
 }
 
 /// A credential as the API server names it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct CredentialFacts {
     /// `JTI=…` of a token or `X509SHA256=…` of a certificate.
     pub id: Box<str>,
     /// `token`, `certificate`, `legacy-token` or `other`.
-    pub kind: &'static str,
+    #[serde(deserialize_with = "known_word")]
+    pub kind: Word,
 }
 
 /// Where a request came from, as far as it can be trusted.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct OriginFacts {
     /// The trustworthy address: the last of `sourceIPs`, or as `trusted_proxies` says.
     pub ip: Option<Box<str>>,
     /// `public`, `private`, `loopback`, `link-local` or `unknown`.
-    pub scope: &'static str,
+    #[serde(deserialize_with = "known_word")]
+    pub scope: Word,
     /// User-agent family (`kubectl`, `curl`, `kubelet`, …); the caller chooses it.
     pub client: Box<str>,
     /// The user agent as sent, cut to [`Facts::TEXT_MAX`] characters.
@@ -62,7 +68,7 @@ pub struct OriginFacts {
 }
 
 /// What was acted on. A field that the request does not have is `None`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "each is the objectRef field of the same name")]
 pub struct TargetFacts {
     pub verb: Box<str>,
@@ -73,7 +79,7 @@ pub struct TargetFacts {
 }
 
 /// One event as an alert quotes it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Evidence {
     /// The API server's (or the client's own) id of the request; for searching, not for trust.
     pub audit_id: Box<str>,

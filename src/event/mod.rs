@@ -19,6 +19,7 @@ mod redact;
 mod slot;
 mod table;
 mod value;
+mod word;
 mod workload;
 
 #[cfg(test)]
@@ -34,3 +35,4 @@ pub use redact::{REDACTED, redact, shorten};
 pub use slot::{Slot, Slots};
 pub use table::{AuditLevel, Entry, FIELDS, FieldGroup};
 pub use value::Value;
+pub use word::{Word, word, word_or_none};

@@ -14,8 +14,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     Judge, LiveAlerts, RuleFiles, Settings,
     bench::Bench,
+    checkpoints::Checkpoints,
     console::ConsoleSender,
     counts::Counts,
+    keeping,
     opening::Opening,
     reload::{Reloader, look},
     threads::{Threads, spawn},
@@ -27,7 +29,7 @@ use crate::{
         Intake, SourceError, SourceMetrics,
         webhook::{Journals, Webhook},
     },
-    store::{Commits, journal::JournalMetrics},
+    store::{Keeper, OpenError, journal::JournalMetrics},
     telemetry::{Health, Metrics, catalogue},
 };
 
@@ -40,6 +42,9 @@ pub enum StartError {
     /// Sources cannot be opened; all of them that cannot.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Sources(Vec<SourceError>),
+    /// The state cannot be kept where it should be.
+    #[error(transparent)]
+    State(#[from] OpenError),
     /// A metric is there twice, which a test rules out.
     #[error("cannot set up metrics: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -70,6 +75,7 @@ pub struct App {
     sources: TaskTracker,
     shows: TaskTracker,
     notifier: oneshot::Receiver<Notifier>,
+    keeper: Option<Keeper>,
 }
 
 impl App {
@@ -87,15 +93,22 @@ impl App {
         let (intake, batches) = Intake::new(settings.queue_max.0 as usize);
         show_queue(&intake, settings.queue_max.0, &metrics)?;
         show_readiness(&health, &metrics)?;
-        let commits = Arc::new(Commits::default());
         let journal_metrics = JournalMetrics::new(&metrics)?;
-        let journals = settings
-            .state
-            .map(|folder| Journals::new(&folder, commits, journal_metrics));
+        let folder = settings.state.as_ref().map(|state| state.dir.clone());
+        let (engine, alerts) = (settings.engine, settings.alerts);
+        let new = || Judge::new(Arc::clone(&set), engine, alerts);
+        let (state, receivers) = (settings.state, &settings.receivers);
+        let (judge, kept) = keeping::open(state, receivers, new, &metrics, &health).await?;
+        let (keeper, keeping) = kept.unzip();
+        let commits = keeper.as_ref().map(Keeper::commits).cloned();
+        let journals = folder
+            .zip(commits.clone())
+            .map(|(folder, commits)| Journals::new(&folder, commits, journal_metrics));
         let opening = Opening {
             intake,
             metrics: SourceMetrics::new(&metrics)?,
             journals,
+            commits,
             health: Arc::clone(&health),
             stop: stop.clone(),
         };
@@ -115,13 +128,28 @@ impl App {
             }
         };
         let live = Arc::new(LiveAlerts::default());
+        let notifier = Notifier::start(
+            settings.receivers,
+            settings.delivery,
+            &notify_metrics,
+            keeper.as_ref(),
+        );
+        if let Some(keeping) = keeping {
+            keeping.start(notifier.deliver())?;
+        }
+        let checkpoints = keeper
+            .clone()
+            .map(|keeper| Checkpoints::new(keeper, stop.clone()));
+        let live_alerts = Arc::clone(&live);
+        let rules = Arc::clone(&set);
         let bench = Bench::new(
-            Judge::new(Arc::clone(&set), settings.engine, settings.alerts),
-            Arc::clone(&set),
+            judge,
+            rules,
             counts,
-            Arc::clone(&live),
-            Notifier::start(settings.receivers, settings.delivery, &notify_metrics),
+            live_alerts,
+            notifier,
             console,
+            checkpoints,
         );
         let failed = CancellationToken::new();
         let threads = Threads {
@@ -161,6 +189,7 @@ impl App {
             sources,
             shows,
             notifier,
+            keeper,
         })
     }
 
@@ -217,6 +246,11 @@ impl App {
         };
         let left = deadline.saturating_duration_since(Instant::now());
         let undelivered = notifier.shutdown(left).await;
+        if let Some(keeper) = self.keeper {
+            let left = deadline.saturating_duration_since(Instant::now());
+            // What it could not write in time is done again after the next start.
+            let _ = tokio::task::spawn_blocking(move || keeper.stop(left)).await;
+        }
         let shown = timeout_at(deadline, self.shows.wait()).await;
         if shown.is_err() {
             tracing::warn!("stdout did not take all alerts in time");

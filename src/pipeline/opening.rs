@@ -11,6 +11,7 @@ use crate::{
         tail::{TailSettings, Tailer},
         webhook::{Journals, Webhook, WebhookSettings},
     },
+    store::{Commits, Kept},
     telemetry::Health,
 };
 
@@ -20,6 +21,8 @@ pub(super) struct Opening {
     pub(super) metrics: SourceMetrics,
     /// Where webhooks keep their bodies; `None` when nothing is to survive.
     pub(super) journals: Option<Journals>,
+    /// Where the sources read on after the last run; `None` when nothing is to survive.
+    pub(super) commits: Option<Arc<Commits>>,
     pub(super) health: Arc<Health>,
     pub(super) stop: CancellationToken,
 }
@@ -34,8 +37,13 @@ impl Opening {
         let (mut tailers, mut hooks, mut errors) = (Vec::new(), Vec::new(), Vec::new());
         for file in files {
             let part = self.health.part(&format!("file {}", file.name));
-            let feed = self.intake.feed(&format!("file:{}", file.name));
-            match Tailer::new(file, feed, &self.metrics, part, self.stop.clone()) {
+            let feed = self.intake.feed(&file.bookmark_name());
+            let kept = self
+                .commits
+                .as_ref()
+                .map(|commits| commits.watch(feed.name()));
+            let kept = kept.map_or_else(Kept::new, |kept| kept.borrow().clone());
+            match Tailer::new(file, &kept, feed, &self.metrics, part, self.stop.clone()) {
                 Ok(tailer) => tailers.push(tailer),
                 Err(error) => errors.push(error),
             }

@@ -20,6 +20,7 @@ use crate::{
     notify::{self, Integration, Receiver, Webhook},
     rule::{Layer, RuleSet, Severity},
     source::{tail::TailSettings, webhook::WebhookSettings},
+    store,
     units::Secret,
 };
 
@@ -490,7 +491,7 @@ async fn every_metric_is_in_the_catalogue() {
     let mut settings = place.settings();
     settings.receivers.push(collector.receiver());
     settings.webhooks.push(WebhookSettings::new("127.0.0.1:0"));
-    settings.state = Some(place.folder.path().join("state"));
+    settings.state = Some(store::Settings::new(place.folder.path().join("state")));
     let app = App::start(settings).await.unwrap();
     until(&app, |app| {
         app.health().readiness().1.contains("waiting for")
@@ -544,7 +545,7 @@ async fn a_batch_that_is_sent_again_counts_once() {
         let mut settings = place.settings();
         settings.files.clear();
         settings.webhooks.push(WebhookSettings::new("127.0.0.1:0"));
-        settings.state = has_state.then(|| place.folder.path().join("state"));
+        settings.state = has_state.then(|| store::Settings::new(place.folder.path().join("state")));
         let app = App::start(settings).await.unwrap();
         let url = format!("http://{}/", app.webhooks()[0]);
         let items = [line(1, "get", "secrets"), line(2, "get", "secrets")];

@@ -120,6 +120,20 @@ catalogue! {
         "State that had to go before its time because a table was full.";
     STATE_BYTES: Gauge "auditwatch_state_bytes" []
         "About how much memory the engine's state takes.";
+    CHECKPOINT_SECONDS: Histogram "auditwatch_checkpoint_duration_seconds" []
+        "How long the store took to make one checkpoint safe.";
+    CHECKPOINTS_FAILED: Counter "auditwatch_checkpoints_failed_total" ["reason"]
+        "Attempts to write a checkpoint or the outbox that failed, by reason. While they fail, intake stops.";
+    CHECKPOINT_LAST_SUCCESS: Gauge "auditwatch_checkpoint_last_success_timestamp_seconds" []
+        "When a checkpoint was last made safe.";
+    CHECKPOINT_ROWS: Counter "auditwatch_checkpoint_rows_total" []
+        "Rows of state that checkpoints wrote.";
+    STORE_BYTES: Gauge "auditwatch_store_bytes" []
+        "Size of the state file and its log.";
+    OUTBOX_MESSAGES: Gauge "auditwatch_outbox_messages" ["receiver", "standing"]
+        "Messages in the outbox: waiting for their receiver, or dead (given up, to be looked at by `auditwatch outbox`).";
+    OUTBOX_FORGOTTEN: Counter "auditwatch_outbox_dead_forgotten_total" []
+        "Dead letters that went because the outbox was full.";
     RULES: Gauge "auditwatch_rules" []
         "Rules that are loaded, correlations included.";
     DETECTIONS: Counter "auditwatch_detections_total" ["rule", "level"]

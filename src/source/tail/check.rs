@@ -5,7 +5,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{file::HeldFile, follow::is_absence, pattern, watch::directory_of};
+use super::{
+    disk::{Local, is_absence},
+    held::HeldFile,
+    pattern,
+    watch::directory_of,
+};
 
 /// What is wrong with a path that cannot be watched, and what to do.
 pub(super) fn check(path: &str) -> Result<(), String> {
@@ -21,7 +26,7 @@ pub(super) fn check(path: &str) -> Result<(), String> {
         Ok(metadata) if !metadata.is_file() => {
             Err("it is not a regular file, so there is nothing to follow".to_owned())
         }
-        Ok(_) => HeldFile::open(Path::new(path))
+        Ok(_) => HeldFile::open(&Local, Path::new(path))
             .map(drop)
             .map_err(|error| advice(&error)),
         Err(error) if is_absence(&error) => {

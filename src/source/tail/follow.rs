@@ -1,98 +1,168 @@
-//! Follows one path: asks the plan what to do, does it, and gives out blocks.
+//! Follows one path: asks the plan what to do, does it, and gives out blocks and bookmarks.
 
 use std::{
-    collections::VecDeque,
     io,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use super::{
-    file::{HeldFile, Position, identity},
-    plan::{Identity, Look, Plan, Step},
-    settings::From,
+    book::{Book, Note},
+    disk::{Disk, DiskFile, Identity, is_absence},
+    held::HeldFile,
+    mark::{Mark, Print},
+    plan::{Look, Plan, Seen, Step},
+    settings::Beginning,
 };
-use crate::decode::{Block, Framer, Limits};
+use crate::{
+    decode::{self, Block, Framer, Limits},
+    units::Time,
+};
 
 /// How much is read at once.
 const READ_BYTES: usize = 256 << 10;
 
 /// What happened to a followed path; each has a counter, most have a log line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Change {
-    Opened,
+    /// A file was met for the first time, and is read from here on.
+    Opened {
+        path: PathBuf,
+        offset: u64,
+        /// Whether it was rotated away before anybody looked.
+        is_rotated: bool,
+    },
+    /// A file was found again, or a copy of it, and is read on from here.
+    Resumed { path: PathBuf, offset: u64 },
     /// A file that is no longer at the path was read to its end and closed.
-    Rotated(Position),
+    Rotated,
+    /// The file at the path lost its content, or got another one.
     Truncated,
+    /// A file cannot be found again that may have held more than was read.
+    Lost {
+        /// Up to where it was read.
+        offset: u64,
+        /// How many bytes were seen in it and not read.
+        unread: u64,
+        /// When what is missing was written at the earliest.
+        since: Time,
+    },
 }
 
 impl Change {
-    pub(super) const NAMES: [&str; 4] = ["opened", "rotated", "truncated", "failed"];
+    pub(super) const NAMES: [&str; 6] = [
+        "opened",
+        "resumed",
+        "rotated",
+        "truncated",
+        "lost",
+        "failed",
+    ];
 
-    pub(super) const fn name(self) -> &'static str {
+    pub(super) const fn name(&self) -> &'static str {
         match self {
-            Self::Opened => "opened",
-            Self::Rotated(_) => "rotated",
+            Self::Opened { .. } => "opened",
+            Self::Resumed { .. } => "resumed",
+            Self::Rotated => "rotated",
             Self::Truncated => "truncated",
+            Self::Lost { .. } => "lost",
         }
     }
 }
 
-/// What one step gave.
+/// A block, a bookmark, or a block together with the bookmark of where it ends.
 #[derive(Debug)]
+pub(super) struct Given {
+    pub(super) block: Option<Block>,
+    pub(super) note: Option<Note>,
+}
+
+/// What came out of looking and reading, in order.
+#[derive(Debug, Default)]
+pub(super) struct Out {
+    pub(super) given: Vec<Given>,
+    pub(super) changes: Vec<Change>,
+}
+
+/// What one step did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Progress {
-    /// Some bytes were read; the blocks are in the output.
+    /// Some bytes were read.
     Read(u64),
-    /// Something happened to the file; blocks may be in the output.
-    Changed(Change),
+    /// Something happened to the files.
+    Changed,
     /// Nothing to do.
     Idle,
 }
 
 /// One path and the files that are held for it.
-pub(super) struct Follow {
-    path: PathBuf,
-    plan: Plan,
-    held: VecDeque<Reading>,
-    /// Where to begin in the next file that is opened.
-    from: From,
+pub(super) struct Follow<D: Disk> {
+    pub(super) disk: D,
+    pub(super) path: PathBuf,
+    /// The path as it stands in bookmarks.
+    pub(super) name: String,
+    pub(super) plan: Plan,
+    /// Oldest first, as in the plan.
+    pub(super) held: Vec<Reading<D::File>>,
+    /// Contents of which there may be more, in files that have yet to be found again.
+    pub(super) missing: Vec<Missing>,
+    /// Where to begin in a file that was never met.
+    pub(super) from: Beginning,
+    /// Whether the files beside the path have been looked at once.
+    pub(super) is_settled: bool,
+    /// When to look beside the path for what is missing.
+    pub(super) look_beside_at: Duration,
+    pub(super) limits: Limits,
     buffer: Vec<u8>,
 }
 
-struct Reading {
-    file: HeldFile,
-    framer: Framer,
+/// A file that is being read.
+pub(super) struct Reading<F: DiskFile> {
+    pub(super) file: HeldFile<F>,
+    pub(super) framer: Framer,
+    pub(super) serial: u64,
 }
 
-impl Reading {
-    fn position(&self) -> Position {
-        Position {
-            file: self.file.identity(),
-            fingerprint: self.file.fingerprint(),
-            offset: self.framer.consumed(),
-        }
-    }
-
-    /// Gives out the whole records that were read.
-    fn give(&mut self, out: &mut Vec<(Block, Option<Position>)>) {
-        let before = out.len();
-        while let Some(block) = self.framer.next_block() {
-            out.push((block, None));
-        }
-        if let Some((_, position)) = out[before..].last_mut() {
-            *position = Some(self.position());
-        }
-    }
+/// A content whose file has to be found again.
+pub(super) struct Missing {
+    pub(super) serial: u64,
+    /// What was read and is not yet a whole line, when it was read by this process.
+    pub(super) framer: Option<Framer>,
+    /// Since when it has been looked for in vain.
+    pub(super) since: Option<Duration>,
 }
 
-impl Follow {
-    pub(super) fn new(path: PathBuf, from: From, grace: Duration) -> Self {
-        let plan = Plan::new(grace);
+impl<D: Disk> Follow<D> {
+    /// Follows a path; what the book knows of its files is to be found again first.
+    pub(super) fn new(
+        disk: D,
+        path: PathBuf,
+        from: Beginning,
+        grace: Duration,
+        limits: Limits,
+        book: &Book,
+    ) -> Self {
+        let name = path.to_string_lossy().into_owned();
+        let missing = book
+            .of(&name)
+            .filter(|(_, mark)| !mark.done)
+            .map(|(serial, _)| Missing {
+                serial,
+                framer: None,
+                since: None,
+            })
+            .collect();
         Self {
+            disk,
             path,
-            plan,
-            held: VecDeque::new(),
+            name,
+            plan: Plan::new(grace),
+            held: Vec::new(),
+            missing,
             from,
+            is_settled: false,
+            look_beside_at: Duration::ZERO,
+            limits,
             buffer: Vec::new(),
         }
     }
@@ -106,9 +176,14 @@ impl Follow {
         self.held.is_empty()
     }
 
+    /// Whether there is nothing to be read or found again.
+    pub(super) fn is_over(&self) -> bool {
+        self.held.is_empty() && self.missing.is_empty()
+    }
+
     /// Files that appear from now on are read from their beginning.
     pub(super) fn started(&mut self) {
-        self.from = From::Start;
+        self.from = Beginning::Start;
     }
 
     /// Whether one of the held files is this one.
@@ -120,100 +195,121 @@ impl Follow {
 
     /// Opens the file at the path if it is a new one, and says how many bytes wait to be read.
     /// Never reads, so it can be called while the pipeline is full.
-    pub(super) fn look(&mut self, now: Duration) -> io::Result<(u64, Option<Change>)> {
-        let mut look = self.see(now)?;
-        let mut change = None;
+    pub(super) fn look(
+        &mut self,
+        now: Duration,
+        book: &mut Book,
+        out: &mut Out,
+    ) -> io::Result<u64> {
+        let mut look = self.see(now, book)?;
         if self.plan.next(&look) == Step::Open {
-            change = self.open()?;
-            look = self.see(now)?;
+            self.open(now, book, out)?;
+            look = self.see(now, book)?;
         }
         let unread = self.plan.held().zip(&look.held);
-        Ok((
-            unread
-                .map(|(held, seen)| seen.len.saturating_sub(held.offset))
-                .sum(),
-            change,
-        ))
+        Ok(unread
+            .map(|(held, seen)| seen.len.saturating_sub(held.offset))
+            .sum())
     }
 
-    /// Does one thing. The last block that is given out comes with the position to go on from.
+    /// Does one thing. The last block that is given out comes with the bookmark of its end.
     pub(super) fn step(
         &mut self,
         now: Duration,
-        out: &mut Vec<(Block, Option<Position>)>,
+        book: &mut Book,
+        out: &mut Out,
     ) -> io::Result<Progress> {
-        let look = self.see(now)?;
-        match self.plan.next(&look) {
-            Step::Open => Ok(self.open()?.map_or(Progress::Idle, Progress::Changed)),
-            Step::Read(index) => self.read(index, out),
-            Step::Restart(index) => self.restart(index, out),
+        let look = self.see(now, book)?;
+        let step = self.plan.next(&look);
+        if step != Step::Open && self.is_to_look_beside(now) {
+            let changes = out.changes.len();
+            self.take_in(now, None, book, out)?;
+            if out.changes.len() > changes {
+                return Ok(Progress::Changed);
+            }
+        }
+        match step {
+            Step::Open => {
+                let changes = out.changes.len();
+                self.open(now, book, out)?;
+                Ok(if out.changes.len() > changes {
+                    Progress::Changed
+                } else {
+                    Progress::Idle
+                })
+            }
+            Step::Read(index) => self.read(index, book, out),
+            Step::Restart(index) => {
+                self.restart(index, now, book, out)?;
+                Ok(Progress::Changed)
+            }
             Step::Close(index) => {
-                self.finish(index, out);
-                self.plan.closed(index);
-                let closed = self.held.remove(index);
-                Ok(closed.map_or(Progress::Idle, |reading| {
-                    Progress::Changed(Change::Rotated(reading.position()))
-                }))
+                self.close(index, book, out);
+                Ok(Progress::Changed)
             }
             Step::Wait => Ok(Progress::Idle),
         }
     }
 
-    fn see(&mut self, now: Duration) -> io::Result<Look> {
-        let at_path = match std::fs::metadata(&self.path) {
-            Ok(metadata) => Some(identity(&metadata)),
+    fn see(&mut self, now: Duration, book: &Book) -> io::Result<Look> {
+        let at_path = match self.disk.look(&self.path) {
+            Ok(looked) => Some(looked.identity),
             Err(error) if is_absence(&error) => None,
             // What is held can still be read.
-            Err(error) => match self.held.back() {
+            Err(error) => match self.held.last() {
                 Some(newest) => Some(newest.file.identity()),
                 None => return Err(error),
             },
         };
-        let held = self
-            .held
-            .iter_mut()
-            .map(|reading| reading.file.look())
-            .collect::<io::Result<_>>()?;
+        let mut held = Vec::with_capacity(self.held.len());
+        for (reading, holding) in self.held.iter_mut().zip(self.plan.held()) {
+            let mark = book.get(reading.serial);
+            let (trail, offset) =
+                mark.map_or((Print::default(), 0), |mark| (mark.trail, mark.offset));
+            let seen = match reading.file.look(trail, offset, holding.offset) {
+                // A server has removed it under its readers.
+                Err(error) if error.kind() == io::ErrorKind::StaleNetworkFileHandle => Seen {
+                    len: 0,
+                    rewritten: true,
+                },
+                seen => seen?,
+            };
+            held.push(seen);
+        }
         Ok(Look { at_path, held, now })
     }
 
-    fn open(&mut self) -> io::Result<Option<Change>> {
-        let file = match HeldFile::open(&self.path) {
-            Ok(file) => file,
+    fn open(&mut self, now: Duration, book: &mut Book, out: &mut Out) -> io::Result<()> {
+        match HeldFile::open(&self.disk, &self.path) {
+            Ok(file) if self.holds(file.identity()) => Ok(()),
+            Ok(file) => self.take_in(now, Some(file), book, out),
             // It was rotated away between the look and now.
-            Err(error) if is_absence(&error) => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        if self.holds(file.identity()) {
-            return Ok(None);
+            Err(error) if is_absence(&error) => Ok(()),
+            Err(error) => Err(error),
         }
-        let offset = match self.from {
-            From::Start => 0,
-            From::End => file.end_of_whole_lines()?,
-        };
-        self.started();
-        self.plan.opened(file.identity(), offset);
-        let framer = Framer::starting_at(Limits::default(), offset);
-        self.held.push_back(Reading { file, framer });
-        Ok(Some(Change::Opened))
     }
 
-    fn read(
-        &mut self,
-        index: usize,
-        out: &mut Vec<(Block, Option<Position>)>,
-    ) -> io::Result<Progress> {
+    fn read(&mut self, index: usize, book: &mut Book, out: &mut Out) -> io::Result<Progress> {
         let (Some(offset), Some(reading)) = (
             self.plan.held().nth(index).map(|held| held.offset),
             self.held.get_mut(index),
         ) else {
             return Ok(Progress::Idle);
         };
-        self.buffer.resize(READ_BYTES, 0);
-        let bytes = reading.file.read(offset, &mut self.buffer)?;
+        self.buffer
+            .resize(READ_BYTES.min(self.limits.block_bytes), 0);
+        let bytes = match reading.file.read(offset, &mut self.buffer) {
+            Ok(bytes) => bytes,
+            Err(error) if reading.file.is_packed() && decode::is_corruption(&error) => {
+                reading.framer.finish_corrupt(&error);
+                reading.give(book, out);
+                return Ok(Progress::Changed);
+            }
+            Err(error) => return Err(error),
+        };
         reading.framer.feed(&self.buffer[..bytes]);
         reading.framer.flush();
-        reading.give(out);
+        reading.give(book, out);
         self.plan.read(index, bytes as u64);
         Ok(if bytes == 0 {
             Progress::Idle
@@ -222,33 +318,78 @@ impl Follow {
         })
     }
 
+    /// The file has another content now. Of the old one there may be a copy that has more.
     fn restart(
         &mut self,
         index: usize,
-        out: &mut Vec<(Block, Option<Position>)>,
-    ) -> io::Result<Progress> {
-        self.finish(index, out);
-        if let Some(reading) = self.held.get_mut(index) {
-            reading.file.take_fingerprint()?;
-            reading.framer = Framer::new(Limits::default());
-        }
-        self.plan.restarted(index);
-        Ok(Progress::Changed(Change::Truncated))
+        now: Duration,
+        book: &mut Book,
+        out: &mut Out,
+    ) -> io::Result<()> {
+        let mut reading = self.held.remove(index);
+        self.plan.closed(index);
+        let looked = reading.file.looked();
+        out.given
+            .extend(reading.note(book, |mark| mark.len = looked.len));
+        out.changes.push(Change::Truncated);
+        self.missing.push(Missing {
+            serial: reading.serial,
+            framer: Some(reading.framer),
+            since: None,
+        });
+        reading.file.renew()?;
+        self.take_in(now, Some(reading.file), book, out)
     }
 
-    /// The last line of a file that ends is a line, with or without a newline.
-    fn finish(&mut self, index: usize, out: &mut Vec<(Block, Option<Position>)>) {
-        if let Some(reading) = self.held.get_mut(index) {
-            reading.framer.finish();
-            reading.give(out);
-        }
+    fn close(&mut self, index: usize, book: &mut Book, out: &mut Out) {
+        let mut reading = self.held.remove(index);
+        self.plan.closed(index);
+        // The last line of a file that ends is a line, with or without a newline.
+        reading.framer.finish();
+        reading.give(book, out);
+        book.done(reading.serial, |_| {});
+        out.changes.push(Change::Rotated);
     }
 }
 
-/// No file, or no directory on the way to it: something that may appear later.
-pub(super) fn is_absence(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-    )
+impl<F: DiskFile> Reading<F> {
+    /// Gives out the whole records that were read.
+    pub(super) fn give(&mut self, book: &mut Book, out: &mut Out) {
+        let before = out.given.len();
+        let mut trail = Print::default();
+        while let Some(block) = self.framer.next_block() {
+            trail = Print::of_trail(&block.bytes);
+            let block = Some(block);
+            out.given.push(Given { block, note: None });
+        }
+        if let Some(last) = out.given[before..].last_mut() {
+            let offset = self.framer.consumed();
+            let note = self.note(book, |mark| {
+                mark.offset = offset;
+                mark.trail = trail;
+            });
+            last.note = note.and_then(|given| given.note);
+        }
+    }
+
+    /// Writes into the book what the file looks like.
+    fn note(&self, book: &mut Book, change: impl FnOnce(&mut Mark)) -> Option<Given> {
+        let (looked, fingerprint) = (self.file.looked(), self.file.fingerprint());
+        let is_packed = self.file.is_packed();
+        let note = book.change(self.serial, |mark| {
+            if !is_packed {
+                mark.file = looked.identity;
+                mark.len = looked.len;
+                mark.modified = looked.modified;
+            }
+            if fingerprint.bytes > 0 {
+                mark.fingerprint = fingerprint;
+            }
+            change(mark);
+        })?;
+        Some(Given {
+            block: None,
+            note: Some(note),
+        })
+    }
 }

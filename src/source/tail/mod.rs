@@ -4,20 +4,29 @@
 //! a simulation can drive it; `file` makes the system calls; `follow` joins both for one path;
 //! `tailer` runs all paths of one source on one thread.
 
+mod beside;
+mod book;
 mod check;
 mod counts;
-mod file;
+mod disk;
+mod files;
 mod follow;
+mod held;
+mod mark;
 mod pattern;
 mod plan;
+mod resume;
+mod rotated;
 mod settings;
+mod since;
 mod tailer;
 mod watch;
 
 #[cfg(test)]
 mod tests;
 
-pub use file::{Fingerprint, Position};
-pub use plan::{Holding, Identity, Look, Plan, Seen, Step};
+pub use disk::Identity;
+pub use mark::{Mark, Print};
+pub use plan::{Holding, Look, Plan, Seen, Step};
 pub use settings::{From, TailSettings};
 pub use tailer::Tailer;

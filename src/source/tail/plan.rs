@@ -6,16 +6,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use serde::{Deserialize, Serialize};
-
-/// Which file this is, while it exists: an inode can be used again once nobody holds it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Identity {
-    /// Device number.
-    pub device: u64,
-    /// Inode number.
-    pub inode: u64,
-}
+use super::disk::Identity;
 
 /// What a held file looks like now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,8 +35,8 @@ pub enum Step {
     Open,
     /// Read some of this file from where it stands, then say so with [`Plan::read`].
     Read(usize),
-    /// This file was truncated or rewritten: read it from its beginning
-    /// ([`Plan::restarted`]).
+    /// This file was truncated or rewritten: it is another one from now on, so hold it no longer
+    /// as the old one ([`Plan::closed`]).
     Restart(usize),
     /// This file was rotated away and has been quiet, or was removed long ago: its last line is
     /// whole, close it ([`Plan::closed`]).
@@ -90,6 +81,11 @@ impl Plan {
         }
     }
 
+    /// How long a rotated file must have been quiet.
+    pub fn grace(&self) -> Duration {
+        self.grace
+    }
+
     /// The held files, oldest first.
     pub fn held(&self) -> impl ExactSizeIterator<Item = &Holding> {
         self.held.iter()
@@ -99,7 +95,7 @@ impl Plan {
     /// while older files are read; then files are read oldest first.
     pub fn next(&mut self, look: &Look) -> Step {
         if let Some(identity) = look.at_path
-            && self.held.len() < Self::HELD_MAX
+            && self.has_room()
             && !self.held.iter().any(|held| held.identity == identity)
         {
             return Step::Open;
@@ -114,7 +110,7 @@ impl Plan {
                 return Step::Read(index);
             }
             let patience = match look.at_path {
-                Some(_) if index == newest => {
+                Some(identity) if identity == held.identity => {
                     held.quiet_since = None;
                     continue;
                 }
@@ -129,27 +125,25 @@ impl Plan {
         Step::Wait
     }
 
-    /// The file at the path is held now, to be read from `offset`.
-    pub fn opened(&mut self, identity: Identity, offset: u64) {
-        self.held.push_back(Holding {
+    /// Whether another file may be held.
+    pub fn has_room(&self) -> bool {
+        self.held.len() < Self::HELD_MAX
+    }
+
+    /// A file is held now as the `index`th from the oldest, to be read from `offset`.
+    pub fn opened(&mut self, index: usize, identity: Identity, offset: u64) {
+        let holding = Holding {
             identity,
             offset,
             quiet_since: None,
-        });
+        };
+        self.held.insert(index.min(self.held.len()), holding);
     }
 
     /// Bytes of a held file were read.
     pub fn read(&mut self, index: usize, bytes: u64) {
         if let Some(held) = self.held.get_mut(index) {
             held.offset += bytes;
-        }
-    }
-
-    /// A held file is read from its beginning.
-    pub fn restarted(&mut self, index: usize) {
-        if let Some(held) = self.held.get_mut(index) {
-            held.offset = 0;
-            held.quiet_since = None;
         }
     }
 
@@ -195,7 +189,7 @@ mod tests {
             "absent at start"
         );
         assert_eq!(plan.next(&look(Some(A), &[], 0)), Step::Open);
-        plan.opened(A, offset);
+        plan.opened(0, A, offset);
         plan
     }
 
@@ -216,7 +210,7 @@ mod tests {
             "renamed, no successor yet"
         );
         assert_eq!(plan.next(&look(Some(B), &[100], 2)), Step::Open);
-        plan.opened(B, 0);
+        plan.opened(1, B, 0);
         assert_eq!(plan.next(&look(Some(B), &[100, 50], 2)), Step::Read(1));
         plan.read(1, 50);
         assert_eq!(
@@ -244,26 +238,26 @@ mod tests {
     fn truncated_and_rewritten_files_start_over() {
         let mut plan = holding_a(100);
         assert_eq!(plan.next(&look(Some(A), &[99], 1)), Step::Restart(0));
-        plan.restarted(0);
-        assert_eq!(plan.next(&look(Some(A), &[99], 1)), Step::Read(0));
-        plan.read(0, 99);
         let mut rewritten = look(Some(A), &[200], 2);
         rewritten.held[0].rewritten = true;
         assert_eq!(plan.next(&rewritten), Step::Restart(0));
+        plan.closed(0);
+        assert_eq!(plan.next(&look(Some(A), &[], 2)), Step::Open);
     }
 
     #[test]
     fn a_file_that_comes_back_is_not_opened_twice() {
         let mut plan = holding_a(10);
-        plan.opened(B, 0);
+        plan.opened(1, B, 0);
         assert_eq!(plan.next(&look(Some(A), &[10, 0], 1)), Step::Wait);
+        assert_eq!(plan.next(&look(Some(A), &[10, 0], 99)), Step::Close(1));
     }
 
     #[test]
     fn holds_a_bounded_number() {
         let mut plan = Plan::new(Duration::ZERO);
         for inode in 0..Plan::HELD_MAX as u64 {
-            plan.opened(Identity { device: 1, inode }, 0);
+            plan.opened(0, Identity { device: 1, inode }, 0);
         }
         let newcomer = Identity {
             device: 1,

@@ -1,12 +1,12 @@
 //! Runs the paths of one source on one thread: woken by the file system, polling in any case.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     io,
     path::{Path, PathBuf},
     pin::pin,
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use tokio::{runtime::Handle, time::timeout};
@@ -15,25 +15,20 @@ use tokio_util::sync::CancellationToken;
 use super::{
     check::{advice, check},
     counts::Counts,
-    file::{HeldFile, Position, identity},
-    follow::{Change, Follow, Progress},
+    disk::Local,
+    files::{Files, TooMany},
+    follow::{Change, Given, Out, Progress},
     pattern,
-    settings::{From, TailSettings},
+    settings::TailSettings,
     watch::Watch,
 };
 use crate::{
-    decode::Block,
+    decode::{Block, Limits},
     source::{Closed, Feed, SourceError, SourceMetrics},
-    store::Bookmark,
+    store::{Bookmark, Kept},
     telemetry::Part,
+    units::Time,
 };
-
-/// The most files that one pattern follows.
-const FOLLOWS_MAX: usize = 256;
-
-/// How many finished files are remembered, so that a pattern which matches them under their new
-/// name does not read them again.
-const FINISHED_MAX: usize = 1024;
 
 /// How many steps one path may take before the next path has its turn.
 const STEPS_A_TURN: usize = 8;
@@ -47,8 +42,10 @@ const SEARCH_EVERY: Duration = Duration::from_secs(1);
 /// One `sources.files` entry at work.
 pub struct Tailer {
     settings: TailSettings,
-    follows: Vec<Followed>,
-    finished: VecDeque<Position>,
+    files: Files<Local>,
+    ways: BTreeMap<PathBuf, Way>,
+    /// What came out while the pipeline was full.
+    backlog: VecDeque<(PathBuf, Given)>,
     feed: Feed,
     counts: Counts,
     part: Part,
@@ -60,16 +57,16 @@ pub struct Tailer {
     behind_since: Option<Instant>,
 }
 
-struct Followed {
-    follow: Follow,
+/// What belongs to one path.
+struct Way {
     feed: Feed,
     /// The last trouble with it, so that each is told once.
     trouble: Option<String>,
 }
 
 impl Tailer {
-    /// Checks that the path can be watched. A file that is not there yet is fine; a directory
-    /// that is not there is more likely a typing error.
+    /// Checks that the path can be watched, and takes up the source's bookmarks. A file that is
+    /// not there yet is fine; a directory that is not there is more likely a typing error.
     ///
     /// Must be called on a tokio runtime; [`Tailer::run`] must not.
     ///
@@ -77,6 +74,7 @@ impl Tailer {
     /// [`SourceError::Watch`], with what to do.
     pub fn new(
         settings: TailSettings,
+        kept: &Kept,
         feed: Feed,
         metrics: &SourceMetrics,
         part: Part,
@@ -88,9 +86,20 @@ impl Tailer {
         })?;
         let watch = Watch::new(&settings.name);
         let counts = Counts::new(metrics, &settings.name);
-        let mut tailer = Self {
-            follows: Vec::new(),
-            finished: VecDeque::new(),
+        let from = settings.from.at(now());
+        let (files, problems) = Files::new(Local, &settings, Limits::default(), from, kept);
+        for problem in problems {
+            counts.change("lost");
+            tracing::error!(
+                source = settings.name,
+                bookmark = problem,
+                "cannot read a bookmark, forgetting it; what it marked is read from its beginning if it is still there"
+            );
+        }
+        Ok(Self {
+            files,
+            ways: BTreeMap::new(),
+            backlog: VecDeque::new(),
             feed,
             counts,
             part,
@@ -101,26 +110,18 @@ impl Tailer {
             searched: None,
             behind_since: None,
             settings,
-        };
-        if !pattern::is_pattern(&tailer.settings.path) {
-            let path = PathBuf::from(&tailer.settings.path);
-            tailer.follow(path, tailer.settings.from);
-        }
-        Ok(tailer)
+        })
     }
 
     /// Reads until it is stopped or the pipeline takes nothing any more.
     pub fn run(mut self) {
         let mut first = true;
         while !self.stop.is_cancelled() {
-            let from = if first {
-                self.settings.from
-            } else {
-                From::Start
-            };
-            self.search(from);
+            self.search();
             let Ok(busy) = self.pass() else { return };
-            self.survey();
+            if self.survey().is_err() {
+                return;
+            }
             if first {
                 self.greet();
                 first = false;
@@ -131,63 +132,66 @@ impl Tailer {
         }
     }
 
-    /// Says what is not there at the start. `--from end` holds for what was there.
+    /// Says what is not there at the start. `--from` holds for what was there.
     fn greet(&mut self) {
-        if self.follows.is_empty() {
+        if self.files.follows().is_empty() {
             tracing::info!(
                 source = self.settings.name,
                 "no file matches yet, waiting for one"
             );
         }
-        for followed in &mut self.follows {
-            if followed.follow.is_waiting() && followed.trouble.is_none() {
-                let path = followed.follow.path().display();
+        for follow in self.files.follows() {
+            let is_told = (self.ways.get(follow.path())).is_some_and(|way| way.trouble.is_some());
+            if follow.is_waiting() && !is_told {
+                let path = follow.path().display();
                 tracing::info!(source = self.settings.name, %path, "waiting for the file to appear");
             }
-            followed.follow.started();
         }
+        self.files.started();
     }
 
     /// One turn for each path; true when there may be more to do at once.
     fn pass(&mut self) -> Result<bool, Closed> {
         let mut busy = false;
-        let mut out = Vec::new();
-        for index in 0..self.follows.len() {
+        for index in 0..self.files.follows().len() {
             for _ in 0..STEPS_A_TURN {
-                let Some(followed) = self.follows.get_mut(index) else {
-                    break;
-                };
-                let progress = followed.follow.step(self.started.elapsed(), &mut out);
+                let mut out = Out::default();
+                let progress = self.files.step(index, self.started.elapsed(), &mut out);
                 let more = self.note(index, progress);
-                for (block, position) in out.drain(..) {
-                    self.hand_on(index, block, position)?;
-                }
+                self.tell(index, &out.changes);
+                self.hand_on(index, out.given)?;
                 if !more || self.stop.is_cancelled() {
                     break;
                 }
                 busy = true;
             }
         }
-        self.drop_gone();
+        self.files.drop_gone();
         Ok(busy)
     }
 
-    /// Counts and tells what a step did; true when the next step may do more.
+    fn path(&self, index: usize) -> PathBuf {
+        let follow = self.files.follows().get(index);
+        follow.map_or_else(PathBuf::new, |follow| follow.path().to_owned())
+    }
+
+    fn way(&mut self, path: &Path) -> &mut Way {
+        let feed = &self.feed;
+        self.ways.entry(path.to_owned()).or_insert_with(|| Way {
+            feed: feed.sibling(&path.to_string_lossy()),
+            trouble: None,
+        })
+    }
+
+    /// Counts what a step did; true when the next step may do more.
     fn note(&mut self, index: usize, progress: io::Result<Progress>) -> bool {
         match progress {
-            Ok(Progress::Read(bytes)) => {
-                self.counts.received_bytes.inc_by(bytes);
+            Ok(progress) => {
+                if let Progress::Read(bytes) = progress {
+                    self.counts.received_bytes.inc_by(bytes);
+                }
                 self.settle(index);
-                true
-            }
-            Ok(Progress::Changed(change)) => {
-                self.settle(index);
-                self.tell(index, change);
-                true
-            }
-            Ok(Progress::Idle) => {
-                self.settle(index);
-                false
+                progress != Progress::Idle
             }
             Err(error) => {
                 self.complain(index, &error);
@@ -196,104 +200,131 @@ impl Tailer {
         }
     }
 
-    fn tell(&mut self, index: usize, change: Change) {
-        self.counts.change(change.name());
-        let Some(followed) = self.follows.get(index) else {
-            return;
-        };
-        let path = followed.follow.path().display();
+    fn tell(&self, index: usize, changes: &[Change]) {
         let source = &self.settings.name;
-        match change {
-            Change::Opened => tracing::info!(source, %path, "reading"),
-            Change::Rotated(_) => tracing::info!(source, %path, "read a rotated file to its end"),
-            Change::Truncated => {
-                tracing::warn!(source, %path, "the file was truncated, reading it from its beginning");
+        let live = self.path(index);
+        let live = live.display();
+        for change in changes {
+            self.counts.change(change.name());
+            match change {
+                Change::Opened {
+                    path,
+                    offset: 0,
+                    is_rotated: false,
+                } => tracing::info!(source, path = %path.display(), "reading"),
+                Change::Opened {
+                    path,
+                    offset,
+                    is_rotated: false,
+                } => tracing::info!(
+                    source, path = %path.display(), offset,
+                    "reading from here on; what stands before was not asked for and does not count as received"
+                ),
+                Change::Opened {
+                    path,
+                    offset,
+                    is_rotated: true,
+                } => tracing::info!(
+                    source, path = %path.display(), offset,
+                    "reading a file that was rotated away before"
+                ),
+                Change::Resumed { path, offset } => {
+                    tracing::info!(source, path = %path.display(), offset, "reading on");
+                }
+                Change::Rotated => {
+                    tracing::info!(source, path = %live, "read a rotated file to its end");
+                }
+                Change::Truncated => tracing::warn!(
+                    source, path = %live,
+                    "the file was truncated, reading it from its beginning"
+                ),
+                Change::Lost {
+                    offset,
+                    unread,
+                    since,
+                } => tracing::error!(
+                    source, path = %live, read_up_to = offset, seen_but_not_read = unread, since = %since,
+                    "lost: a file that was read up to here can be found neither under its name nor under a rotated one; lines written to it since then are missing"
+                ),
             }
         }
-        if let Change::Rotated(position) = change {
-            self.remember_finished(position);
-        }
-    }
-
-    /// Remembers a file, so that a pattern does not take it up again by a new name.
-    fn remember_finished(&mut self, position: Position) {
-        self.finished.retain(|known| known.file != position.file);
-        if self.finished.len() >= FINISHED_MAX {
-            self.finished.pop_front();
-        }
-        self.finished.push_back(position);
     }
 
     fn complain(&mut self, index: usize, error: &io::Error) {
-        let Some(followed) = self.follows.get_mut(index) else {
-            return;
-        };
+        let path = self.path(index);
         let trouble = advice(error);
-        if followed.trouble.as_deref() != Some(&trouble) {
+        if self.way(&path).trouble.as_deref() != Some(&trouble) {
             self.counts.change("failed");
-            let path = followed.follow.path().display();
+            let path = path.display();
             tracing::warn!(source = self.settings.name, %path, error = trouble, "cannot read, trying on");
-            followed.trouble = Some(trouble);
         }
+        self.way(&path).trouble = Some(trouble);
     }
 
     fn settle(&mut self, index: usize) {
-        if let Some(followed) = self.follows.get_mut(index)
-            && followed.trouble.take().is_some()
-        {
-            let path = followed.follow.path().display();
+        let path = self.path(index);
+        if self.way(&path).trouble.take().is_some() {
+            let path = path.display();
             tracing::info!(source = self.settings.name, %path, "can be read again");
         }
     }
 
+    /// Hands blocks and bookmarks on, behind those that wait already.
+    fn hand_on(&mut self, index: usize, given: Vec<Given>) -> Result<(), Closed> {
+        if given.is_empty() && self.backlog.is_empty() {
+            return Ok(());
+        }
+        let path = self.path(index);
+        self.backlog
+            .extend(given.into_iter().map(|given| (path.clone(), given)));
+        while let Some((path, given)) = self.backlog.pop_front() {
+            self.send(&path, given)?;
+        }
+        Ok(())
+    }
+
     /// Hands a block on. While the pipeline is full, files are still looked at, so that none is
     /// rotated away unseen.
-    fn hand_on(
-        &mut self,
-        index: usize,
-        block: Block,
-        position: Option<Position>,
-    ) -> Result<(), Closed> {
-        let Some(followed) = self.follows.get(index) else {
-            return Ok(());
-        };
-        let feed = followed.feed.clone();
-        let position = position.and_then(|position| {
-            Some(Bookmark {
-                source: Arc::clone(feed.name()),
-                part: followed.follow.path().to_string_lossy().into(),
-                value: Some(serde_json::to_string(&position).ok()?),
-            })
+    fn send(&mut self, path: &Path, given: Given) -> Result<(), Closed> {
+        let feed = self.way(path).feed.clone();
+        let bookmark = given.note.map(|note| Bookmark {
+            source: Arc::clone(feed.name()),
+            part: note.part,
+            value: note.value,
         });
+        let block = given.block.unwrap_or_else(Block::empty);
         let cluster = Arc::clone(&self.settings.cluster);
         let runtime = self.runtime.clone();
-        let mut sending = pin!(feed.send(&cluster, block, position));
+        let mut sending = pin!(feed.send(&cluster, block, bookmark));
         loop {
             let waiting = async { timeout(self.settings.poll, sending.as_mut()).await };
             match runtime.block_on(waiting) {
                 Ok(result) => return result,
-                Err(_) => self.survey(),
+                Err(_) => self.look(),
             }
         }
     }
 
+    /// Looks at every file, and hands on what comes of that.
+    fn survey(&mut self) -> Result<(), Closed> {
+        self.look();
+        self.hand_on(0, Vec::new())
+    }
+
     /// Looks at every file without reading: opens newcomers, sets lag and readiness.
-    fn survey(&mut self) {
+    fn look(&mut self) {
         let now = self.started.elapsed();
         let mut unread = 0;
-        for index in 0..self.follows.len() {
-            let Some(followed) = self.follows.get_mut(index) else {
-                break;
-            };
-            match followed.follow.look(now) {
-                Ok((bytes, change)) => {
-                    unread += bytes;
-                    if let Some(change) = change {
-                        self.tell(index, change);
-                    }
-                }
+        for index in 0..self.files.follows().len() {
+            let mut out = Out::default();
+            match self.files.look(index, now, &mut out) {
+                Ok(bytes) => unread += bytes,
                 Err(error) => self.complain(index, &error),
             }
+            self.tell(index, &out.changes);
+            let path = self.path(index);
+            self.backlog
+                .extend(out.given.into_iter().map(|given| (path.clone(), given)));
         }
         if unread == 0 {
             self.behind_since = None;
@@ -310,94 +341,45 @@ impl Tailer {
 
     fn set_readiness(&self) {
         let path = &self.settings.path;
-        let waiting = self
-            .follows
-            .iter()
-            .find(|followed| followed.follow.is_waiting());
-        match waiting {
-            Some(Followed {
-                trouble: Some(trouble),
-                ..
-            }) => self.part.not_ready(trouble),
-            Some(_) => self
-                .part
-                .not_ready(&format!("is waiting for {path} to appear")),
-            None if self.follows.is_empty() => {
+        let follows = self.files.follows();
+        let Some(waiting) = follows.iter().find(|follow| follow.is_waiting()) else {
+            return if follows.is_empty() {
                 self.part
                     .not_ready(&format!("is waiting for a file that matches {path}"));
-            }
-            None => self.part.ready(),
+            } else {
+                self.part.ready();
+            };
+        };
+        let trouble = self
+            .ways
+            .get(waiting.path())
+            .and_then(|way| way.trouble.as_ref());
+        match trouble {
+            Some(trouble) => self.part.not_ready(trouble),
+            None => self
+                .part
+                .not_ready(&format!("is waiting for {path} to appear")),
         }
     }
 
     /// Finds new matches of a pattern, and watches directories that have appeared.
-    fn search(&mut self, from: From) {
+    fn search(&mut self) {
         if self.searched.is_some_and(|at| at.elapsed() < SEARCH_EVERY) {
             return;
         }
         self.searched = Some(Instant::now());
-        if pattern::is_pattern(&self.settings.path) {
-            for path in pattern::matches(&self.settings.path) {
-                if self.is_new(&path) {
-                    self.follow(path, from);
-                }
-            }
-        }
-        let pattern = &self.settings.path;
-        let fixed = pattern::is_pattern(pattern).then(|| pattern::fixed_part(pattern));
-        let paths = self.follows.iter().map(|followed| followed.follow.path());
-        self.watch.directories_of(paths, fixed);
-    }
-
-    fn is_new(&self, path: &Path) -> bool {
-        if self
-            .follows
-            .iter()
-            .any(|followed| followed.follow.path() == path)
-        {
-            return false;
-        }
-        let Ok(metadata) = std::fs::metadata(path) else {
-            return false;
-        };
-        let identity = identity(&metadata);
-        if self
-            .follows
-            .iter()
-            .any(|followed| followed.follow.holds(identity))
-        {
-            return false;
-        }
-        let Some(known) = self.finished.iter().find(|known| known.file == identity) else {
-            return true;
-        };
-        // The same inode: the file that was read before, unless its beginning says otherwise.
-        HeldFile::open(path).is_ok_and(|file| file.fingerprint() != known.fingerprint)
-    }
-
-    fn follow(&mut self, path: PathBuf, from: From) {
-        if self.follows.len() >= FOLLOWS_MAX {
+        if let Err(TooMany(path)) = self.files.search() {
             self.counts.change("failed");
             let path = path.display();
             tracing::warn!(source = self.settings.name, %path, "too many files match, not reading this one");
-            return;
         }
-        let feed = self.feed.sibling(&path.to_string_lossy());
-        let follow = Follow::new(path, from, self.settings.grace);
-        self.follows.push(Followed {
-            follow,
-            feed,
-            trouble: None,
-        });
-    }
-
-    /// Forgets matches of a pattern whose file is gone and was read to its end.
-    fn drop_gone(&mut self) {
-        if pattern::is_pattern(&self.settings.path) {
-            self.follows.retain(|followed| {
-                !followed.follow.is_waiting() || followed.follow.path().exists()
-            });
-        }
+        let follows = self.files.follows();
+        self.ways
+            .retain(|path, _| follows.iter().any(|follow| follow.path() == path));
+        let pattern = &self.settings.path;
+        let fixed = pattern::is_pattern(pattern).then(|| pattern::fixed_part(pattern));
+        let paths = self.files.follows().iter().map(|follow| follow.path());
+        self.watch.directories_of(paths, fixed);
     }
 
     /// Waits for the file system's word, for the poll or for the end.
@@ -414,4 +396,10 @@ impl Tailer {
             std::thread::sleep(FLOCK);
         }
     }
+}
+
+/// The wall clock.
+fn now() -> Time {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    Time::from_micros(since.unwrap_or_default().as_micros() as i64)
 }

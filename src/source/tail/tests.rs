@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::{
     source::{Batch, Intake, SourceError, SourceMetrics},
+    store::Kept,
     telemetry::{Health, Metrics},
 };
 
@@ -25,7 +26,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 struct Rig {
     batches: mpsc::Receiver<Batch>,
     lines: VecDeque<String>,
-    positions: Vec<Position>,
+    /// What would be committed by now.
+    kept: Kept,
     metrics: Metrics,
     health: Arc<Health>,
     stop: CancellationToken,
@@ -34,11 +36,17 @@ struct Rig {
 
 impl Rig {
     fn start(path: &Path, change: impl FnOnce(&mut TailSettings)) -> Self {
-        Self::try_start(path, 1 << 20, change).unwrap()
+        Self::try_start(path, Kept::new(), 1 << 20, change).unwrap()
+    }
+
+    /// Goes on after a stop or a crash.
+    fn resume(path: &Path, kept: Kept, change: impl FnOnce(&mut TailSettings)) -> Self {
+        Self::try_start(path, kept, 1 << 20, change).unwrap()
     }
 
     fn try_start(
         path: &Path,
+        kept: Kept,
         room: usize,
         change: impl FnOnce(&mut TailSettings),
     ) -> Result<Self, SourceError> {
@@ -53,13 +61,12 @@ impl Rig {
         let stop = CancellationToken::new();
         let feed = intake.feed("file:test");
         let part = health.part("tail");
-        let tailer = Tailer::new(settings, feed, &source_metrics, part, stop.clone())?;
+        let tailer = Tailer::new(settings, &kept, feed, &source_metrics, part, stop.clone())?;
         let thread = Some(std::thread::spawn(move || tailer.run()));
-        let (lines, positions) = Default::default();
         Ok(Self {
             batches,
-            lines,
-            positions,
+            lines: VecDeque::new(),
+            kept,
             metrics,
             health,
             stop,
@@ -67,20 +74,42 @@ impl Rig {
         })
     }
 
+    /// Takes one batch, also one that carries a bookmark alone.
+    async fn take(&mut self) {
+        let batch = tokio::time::timeout(PATIENCE, self.batches.recv());
+        let batch = batch
+            .await
+            .expect("no line came")
+            .expect("the tailer ended");
+        let text = String::from_utf8(batch.block.bytes.to_vec()).unwrap();
+        self.lines.extend(text.lines().map(str::to_owned));
+        let Some(bookmark) = batch.position else {
+            return;
+        };
+        match bookmark.value {
+            Some(value) => self.kept.insert(bookmark.part, value),
+            None => self.kept.remove(&bookmark.part),
+        };
+    }
+
     async fn next(&mut self) -> String {
         while self.lines.is_empty() {
-            let batch = tokio::time::timeout(PATIENCE, self.batches.recv());
-            let batch = batch
-                .await
-                .expect("no line came")
-                .expect("the tailer ended");
-            let text = String::from_utf8(batch.block.bytes.to_vec()).unwrap();
-            self.lines.extend(text.lines().map(str::to_owned));
-            let bookmark = batch.position.and_then(|bookmark| bookmark.value);
-            self.positions
-                .extend(bookmark.map(|value| serde_json::from_str::<Position>(&value).unwrap()));
+            self.take().await;
         }
         self.lines.pop_front().unwrap()
+    }
+
+    /// The marks that would be committed by now, oldest first.
+    fn marks(&self) -> Vec<Mark> {
+        let marks = self.kept.iter().filter(|(part, _)| !part.is_empty());
+        marks
+            .map(|(_, value)| serde_json::from_str(value).unwrap())
+            .collect()
+    }
+
+    /// Stops, and gives what was committed.
+    fn crash(mut self) -> Kept {
+        std::mem::take(&mut self.kept)
     }
 
     async fn expect(&mut self, lines: &[&str]) {
@@ -144,8 +173,7 @@ async fn reads_what_is_there_and_what_comes() {
     rig.expect(&["one", "two"]).await;
     append(&path, "three\n");
     rig.expect(&["three"]).await;
-    let position = rig.positions.last().unwrap();
-    assert_eq!(position.offset, 14);
+    assert_eq!(rig.marks()[0].offset, 14);
     rig.until(|rig| rig.health.readiness().0).await;
     rig.until(|rig| rig.metric("auditwatch_source_lag_bytes") == Some(0.0))
         .await;
@@ -177,11 +205,7 @@ async fn a_partial_line_waits_for_its_rest() {
     append(&path, "one\ntw");
     let mut rig = Rig::start(&path, |_| {});
     rig.expect(&["one"]).await;
-    assert_eq!(
-        rig.positions.last().unwrap().offset,
-        4,
-        "the half line is read again"
-    );
+    assert_eq!(rig.marks()[0].offset, 4, "the half line is read again");
     append(&path, "o\n");
     rig.expect(&["two"]).await;
 }
@@ -288,7 +312,10 @@ async fn a_full_pipeline_stops_the_reading_and_hides_no_rotation() {
     let (directory, path) = place();
     append(&path, &format!("{}\n", "a".repeat(4000)));
     // Room for one block alone, and it is not taken out.
-    let mut rig = Rig::try_start(&path, 1024, |_| {}).unwrap();
+    let mut rig = Rig::try_start(&path, Kept::new(), 1024, |_| {}).unwrap();
+    while rig.marks().is_empty() {
+        rig.take().await;
+    }
     rig.until(|rig| rig.batches.len() == 1).await;
     append(&path, "a2\n");
     rig.until(|rig| rig.metric("auditwatch_source_received_bytes") == Some(4004.0))
@@ -321,7 +348,7 @@ async fn refuses_what_cannot_be_watched() {
         (format!("{name}/no/*.log"), "does not exist"),
         (format!("{name}/plain/audit.log"), "is not a directory"),
     ] {
-        let error = Rig::try_start(Path::new(&path), 1024, |_| {})
+        let error = Rig::try_start(Path::new(&path), Kept::new(), 1024, |_| {})
             .err()
             .unwrap()
             .to_string();

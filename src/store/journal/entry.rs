@@ -119,13 +119,11 @@ impl Head {
 pub(super) fn is_torn(tail: &[u8]) -> bool {
     let filled = tail.iter().rposition(|byte| *byte != 0);
     let tail = &tail[..filled.map_or(0, |last| last + 1)];
-    match Head::read(tail) {
-        Some(head) => head.entry_bytes() > tail.len() as u64,
-        None => {
-            let is_head = tail.starts_with(HEAD) || HEAD.starts_with(tail);
-            is_head && tail.len() < HEAD_BYTES_MAX && memchr(b'\n', tail).is_none()
-        }
+    if let Some(head) = Head::read(tail) {
+        return head.entry_bytes() > tail.len() as u64;
     }
+    let is_head = tail.starts_with(HEAD) || HEAD.starts_with(tail);
+    is_head && tail.len() < HEAD_BYTES_MAX && memchr(b'\n', tail).is_none()
 }
 
 /// Where in `bytes`, behind their first one, a line begins that looks like a head.

@@ -1,0 +1,356 @@
+//! Finds files again: after a restart, after a truncation that left a copy, and those that were
+//! rotated away before anybody looked.
+
+use std::{collections::BTreeSet, io, path::Path, time::Duration};
+
+use super::{
+    beside::{Beside, Found, Kin, kin_of, look_beside},
+    book::Book,
+    disk::{Disk, Identity, is_absence},
+    follow::{Change, Follow, Given, Missing, Out, Reading},
+    held::HeldFile,
+    mark::Mark,
+    plan::Plan,
+    settings::Beginning,
+    since,
+};
+use crate::decode::Framer;
+
+/// How often files are looked for that are missing.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// A file to hold, and what it is.
+enum Take {
+    /// One beside the path: more of a known content, or a new one.
+    Beside(Found, Option<u64>),
+    /// The one that was opened at the path.
+    Newcomer(Option<u64>),
+}
+
+impl<D: Disk> Follow<D> {
+    pub(super) fn is_to_look_beside(&self, now: Duration) -> bool {
+        (!self.missing.is_empty() || !self.is_settled)
+            && now >= self.look_beside_at
+            && self.plan.has_room()
+    }
+
+    /// Holds all files of which more is to be read: those that were missing, those that were
+    /// rotated away between the newest known one and now, and the newcomer at the path.
+    ///
+    /// Whatever cannot be held now is left for the next time; the newcomer waits behind it, so
+    /// that files are read in their order.
+    pub(super) fn take_in(
+        &mut self,
+        now: Duration,
+        newcomer: Option<HeldFile<D::File>>,
+        book: &mut Book,
+        out: &mut Out,
+    ) -> io::Result<()> {
+        self.look_beside_at = now + LOOK_EVERY;
+        let marks: Vec<(u64, Mark)> = book
+            .of(&self.name)
+            .map(|(serial, mark)| (serial, mark.clone()))
+            .collect();
+        let beside = if marks.is_empty() && !matches!(self.from, Beginning::Since(_)) {
+            Beside::default()
+        } else {
+            let at_path = newcomer.as_ref().map(HeldFile::identity);
+            look_beside(
+                &self.disk,
+                &self.path,
+                |identity| self.holds(identity),
+                at_path,
+                &marks,
+            )
+        };
+        let kin = match &newcomer {
+            Some(file) => kin_of(file, &marks)?,
+            None => Kin::Unknown,
+        };
+        let at_path = newcomer
+            .as_ref()
+            .map(|file| (file.identity(), kin, file.looked().len));
+        let takes = self.choose(&beside, &marks, at_path);
+        let resumed: BTreeSet<u64> = takes.iter().filter_map(Take::serial).collect();
+        if self.hold_all(takes, newcomer, book, out)? && !beside.is_shaky {
+            self.is_settled = true;
+            self.forget_gone(&beside, &marks, &resumed, book);
+        }
+        self.give_up(now, &beside, &resumed, book, out);
+        Ok(())
+    }
+
+    /// What to hold, in the order of the contents.
+    fn choose(
+        &self,
+        beside: &Beside,
+        marks: &[(u64, Mark)],
+        newcomer: Option<(Identity, Kin, u64)>,
+    ) -> Vec<Take> {
+        let mut resumed: Vec<(u64, Take)> = Vec::new();
+        let mut newcomer_is = None;
+        for (serial, mark) in marks {
+            let serial = *serial;
+            let is_missing = self.missing.iter().any(|missing| missing.serial == serial);
+            // Its writer went on after it was closed.
+            let has_grown = |identity: Identity, len: Option<u64>| {
+                mark.done && identity == mark.file && len.is_some_and(|len| len > mark.offset)
+            };
+            let candidates = beside
+                .found
+                .iter()
+                .filter(|found| found.kin == Kin::Same(serial))
+                .filter(|found| is_missing || has_grown(found.identity, found.len));
+            let best = candidates.min_by_key(|found| found.identity != mark.file);
+            let at_path = newcomer.filter(|(identity, kin, len)| {
+                *kin == Kin::Same(serial) && (is_missing || has_grown(*identity, Some(*len)))
+            });
+            let is_itself = |found: &Found| found.identity == mark.file;
+            match (at_path, best) {
+                (Some(_), found) if !found.is_some_and(is_itself) => {
+                    newcomer_is = Some(serial);
+                }
+                (_, Some(found)) => {
+                    resumed.push((serial, Take::Beside(found.clone(), Some(serial))));
+                }
+                _ => {}
+            }
+        }
+        let mut takes: Vec<Take> = resumed.into_iter().map(|(_, take)| take).collect();
+        let newest = marks.last();
+        // When the newest known file is at the path still, nothing was rotated away since.
+        let is_newest_at_path = newest.is_some_and(|(serial, _)| newcomer_is == Some(*serial));
+        if (newcomer.is_some() || !self.is_settled) && !is_newest_at_path {
+            takes.extend(self.missed(beside, newest.map(|(_, mark)| mark)));
+        }
+        if newcomer.is_some() {
+            takes.push(Take::Newcomer(newcomer_is));
+        }
+        takes
+    }
+
+    /// The files that were rotated away since the newest known one was met, and were never met.
+    fn missed(&self, beside: &Beside, newest: Option<&Mark>) -> Vec<Take> {
+        let is_known = |found: &Found| found.kin != Kin::Unknown;
+        let rotated: Vec<&Found> = beside
+            .found
+            .iter()
+            .filter(|found| found.generation.is_some())
+            .collect();
+        let known = rotated.iter().rposition(|found| is_known(found));
+        rotated
+            .into_iter()
+            .enumerate()
+            .filter(|(index, found)| match (known, newest, self.from) {
+                (Some(known), _, _) => *index > known,
+                (None, Some(newest), _) => found.when >= newest.modified,
+                (None, None, Beginning::Since(cutoff)) => found.when >= cutoff,
+                (None, None, _) => false,
+            })
+            .map(|(_, found)| Take::Beside(found.clone(), None))
+            .collect()
+    }
+
+    /// Holds the files in their order; false when some could not be held yet.
+    fn hold_all(
+        &mut self,
+        takes: Vec<Take>,
+        mut newcomer: Option<HeldFile<D::File>>,
+        book: &mut Book,
+        out: &mut Out,
+    ) -> io::Result<bool> {
+        for take in takes {
+            if !self.plan.has_room() {
+                return Ok(false);
+            }
+            let (file, path, serial, is_rotated) = match take {
+                Take::Newcomer(serial) => match newcomer.take() {
+                    Some(file) => (file, self.path.clone(), serial, false),
+                    None => continue,
+                },
+                Take::Beside(found, serial) => {
+                    let file = match HeldFile::open_rotated(&self.disk, &found.path) {
+                        Ok(file) if file.identity() == found.identity => file,
+                        // Names were moved on meanwhile.
+                        Ok(_) => return Ok(false),
+                        Err(error) if is_absence(&error) => return Ok(false),
+                        Err(error) => return Err(error),
+                    };
+                    (file, found.path, serial, true)
+                }
+            };
+            match serial {
+                Some(serial) => self.resume(file, serial, &path, book, out),
+                None => self.begin(file, &path, is_rotated, book, out)?,
+            }
+        }
+        Ok(true)
+    }
+
+    /// Reads a known content on from its mark.
+    fn resume(
+        &mut self,
+        file: HeldFile<D::File>,
+        serial: u64,
+        path: &Path,
+        book: &Book,
+        out: &mut Out,
+    ) {
+        let offset = book.get(serial).map_or(0, |mark| mark.offset);
+        self.missing.retain(|missing| missing.serial != serial);
+        self.hold(file, serial, offset);
+        out.changes.push(Change::Resumed {
+            path: path.to_owned(),
+            offset,
+        });
+    }
+
+    /// Reads a content that was never met.
+    fn begin(
+        &mut self,
+        file: HeldFile<D::File>,
+        path: &Path,
+        is_rotated: bool,
+        book: &mut Book,
+        out: &mut Out,
+    ) -> io::Result<()> {
+        let mut file = file;
+        let offset = match self.from {
+            Beginning::Start => 0,
+            Beginning::End => file.end_of_whole_lines()?,
+            Beginning::Since(cutoff) => since::place(&mut file, cutoff, self.limits)?,
+        };
+        if !is_rotated {
+            self.started();
+        }
+        let mut mark = Mark::new(&self.name, file.looked(), file.fingerprint(), offset);
+        mark.trail = file.trail(offset)?;
+        let serial = book.add(mark);
+        self.hold(file, serial, offset);
+        out.changes.push(Change::Opened {
+            path: path.to_owned(),
+            offset,
+            is_rotated,
+        });
+        Ok(())
+    }
+
+    fn hold(&mut self, file: HeldFile<D::File>, serial: u64, offset: u64) {
+        let younger = |held: &Reading<D::File>| held.serial > serial;
+        let index = self
+            .held
+            .iter()
+            .position(younger)
+            .unwrap_or(self.held.len());
+        self.plan.opened(index, file.identity(), offset);
+        let framer = Framer::starting_at(self.limits, offset);
+        let reading = Reading {
+            file,
+            framer,
+            serial,
+        };
+        self.held.insert(index, reading);
+    }
+
+    /// Forgets files that were read to their end and are gone, but for the newest known one:
+    /// what was rotated away later is found by it.
+    fn forget_gone(
+        &self,
+        beside: &Beside,
+        marks: &[(u64, Mark)],
+        resumed: &BTreeSet<u64>,
+        book: &mut Book,
+    ) {
+        let is_there = |serial: u64| {
+            resumed.contains(&serial)
+                || beside
+                    .found
+                    .iter()
+                    .any(|found| [Kin::Same(serial), Kin::Shorter(serial)].contains(&found.kin))
+        };
+        let older = marks.split_last().map_or(&[][..], |(_, older)| older);
+        for (serial, mark) in older {
+            if mark.done && !is_there(*serial) {
+                book.forget(*serial);
+            }
+        }
+    }
+
+    /// Ends the search for what was not found: nothing more will come, or it is lost.
+    fn give_up(
+        &mut self,
+        now: Duration,
+        beside: &Beside,
+        resumed: &BTreeSet<u64>,
+        book: &mut Book,
+        out: &mut Out,
+    ) {
+        // A directory that is not there, or is empty, may be one that is not mounted yet.
+        let is_deserted = self.held.is_empty() && beside.found.is_empty();
+        let patience = if beside.is_shaky || is_deserted {
+            Plan::ORPHAN
+        } else {
+            self.plan.grace()
+        };
+        for mut missing in std::mem::take(&mut self.missing) {
+            let serial = missing.serial;
+            let is_copied = beside.found.iter().any(|found| {
+                found.kin == Kin::Shorter(serial)
+                    && book
+                        .get(serial)
+                        .is_some_and(|mark| mark.file != found.identity)
+            });
+            let is_found = resumed.contains(&serial)
+                || beside
+                    .found
+                    .iter()
+                    .any(|found| found.kin == Kin::Same(serial));
+            let since = *missing.since.get_or_insert(now);
+            if is_found && !is_copied {
+                missing.since = None;
+            } else if is_copied || now.saturating_sub(since) >= patience {
+                self.end(missing, is_copied, book, out);
+                continue;
+            }
+            self.missing.push(missing);
+        }
+    }
+
+    /// Nothing more of this content will come. A copy that is shorter than what was read has
+    /// nothing that was not read.
+    fn end(&self, missing: Missing, is_copied: bool, book: &mut Book, out: &mut Out) {
+        let serial = missing.serial;
+        let was_watched = missing.framer.is_some();
+        if let Some(mut framer) = missing.framer {
+            framer.finish();
+            while let Some(block) = framer.next_block() {
+                let block = Some(block);
+                out.given.push(Given { block, note: None });
+            }
+        }
+        let Some(mark) = book.get(serial).cloned() else {
+            return;
+        };
+        if is_copied {
+            book.done(serial, |_| {});
+            return;
+        }
+        let unread = mark.len.saturating_sub(mark.offset);
+        if !was_watched || unread > 0 {
+            out.changes.push(Change::Lost {
+                offset: mark.offset,
+                unread,
+                since: mark.modified,
+            });
+        }
+        book.forget(serial);
+    }
+}
+
+impl Take {
+    fn serial(&self) -> Option<u64> {
+        match self {
+            Self::Beside(_, serial) | Self::Newcomer(serial) => *serial,
+        }
+    }
+}
