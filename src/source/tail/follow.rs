@@ -84,6 +84,16 @@ pub(super) struct Out {
     pub(super) changes: Vec<Change>,
 }
 
+impl Out {
+    /// Takes the bookmarks that no block carries.
+    pub(super) fn notes(&mut self, book: &mut Book) {
+        self.given.extend(book.take_notes().map(|note| Given {
+            block: None,
+            note: Some(note),
+        }));
+    }
+}
+
 /// What one step did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Progress {
@@ -110,8 +120,12 @@ pub(super) struct Follow<D: Disk> {
     pub(super) from: Beginning,
     /// Whether the files beside the path have been looked at once.
     pub(super) is_settled: bool,
+    /// Whether there was nothing at the path when it was last looked at.
+    pub(super) is_absent: bool,
     /// When to look beside the path for what is missing.
     pub(super) look_beside_at: Duration,
+    /// Since when, and how often, looks beside the path have been disturbed.
+    pub(super) disturbed: Option<(Duration, u32)>,
     pub(super) limits: Limits,
     buffer: Vec<u8>,
 }
@@ -161,7 +175,9 @@ impl<D: Disk> Follow<D> {
             missing,
             from,
             is_settled: false,
+            is_absent: true,
             look_beside_at: Duration::ZERO,
+            disturbed: None,
             limits,
             buffer: Vec::new(),
         }
@@ -188,9 +204,14 @@ impl<D: Disk> Follow<D> {
 
     /// Whether one of the held files is this one.
     pub(super) fn holds(&self, identity: Identity) -> bool {
-        self.held
-            .iter()
-            .any(|reading| reading.file.identity() == identity)
+        self.serial_of(identity).is_some()
+    }
+
+    /// The mark of the held file that is this one.
+    pub(super) fn serial_of(&self, identity: Identity) -> Option<u64> {
+        let mut held = self.held.iter();
+        let reading = held.find(|reading| reading.file.identity() == identity)?;
+        Some(reading.serial)
     }
 
     /// Opens the file at the path if it is a new one, and says how many bytes wait to be read.
@@ -261,6 +282,7 @@ impl<D: Disk> Follow<D> {
                 None => return Err(error),
             },
         };
+        self.is_absent = at_path.is_none();
         let mut held = Vec::with_capacity(self.held.len());
         for (reading, holding) in self.held.iter_mut().zip(self.plan.held()) {
             let mark = book.get(reading.serial);
@@ -352,6 +374,7 @@ impl<D: Disk> Follow<D> {
 impl<F: DiskFile> Reading<F> {
     /// Gives out the whole records that were read.
     pub(super) fn give(&mut self, book: &mut Book, out: &mut Out) {
+        out.notes(book);
         let before = out.given.len();
         let mut trail = Print::default();
         while let Some(block) = self.framer.next_block() {
