@@ -152,7 +152,8 @@ impl Book {
         self.notes.drain(..)
     }
 
-    fn keep(&mut self, serial: u64) {
+    /// Keeps a mark as it is, without a block.
+    pub(super) fn keep(&mut self, serial: u64) {
         let note = self.change(serial, |_| {});
         self.notes.extend(note);
     }

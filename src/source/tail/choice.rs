@@ -45,43 +45,75 @@ pub(super) struct Choice<'c> {
     /// The marks of contents that have to be found again.
     pub(super) missing: BTreeSet<u64>,
     pub(super) newcomer: Option<Newcomer>,
+    /// The mark of the held file that is at the path: all others are older.
+    pub(super) live: Option<u64>,
+    /// Whether all files were seen. What is chosen by its place between others waits for that.
+    pub(super) is_sure: bool,
     /// Whether files may have been rotated away unseen.
     pub(super) may_have_missed: bool,
     /// Files that were rotated away since then are missed when none is known by which to tell.
     pub(super) since: Time,
 }
 
+/// What was chosen.
+#[derive(Debug, Default)]
+pub(super) struct Chosen {
+    /// What to hold, in this order.
+    pub(super) takes: Vec<Take>,
+    /// Marks that are of no use once all of that is held: they told nothing of their contents,
+    /// and all files that may have been meant are among those that were taken.
+    pub(super) settled: Vec<u64>,
+}
+
 impl Choice<'_> {
-    /// What to hold, in the order of the contents.
-    pub(super) fn takes(&self) -> Vec<Take> {
-        let mut takes = Vec::new();
-        let mut used = BTreeSet::new();
-        let (mut newcomer_is, mut is_newest_at_path) = (None, false);
-        for (serial, mark) in self.marks {
-            let (found, is_newcomer) = if self.missing.contains(serial) && mark.is_blank() {
-                self.blank(*serial, mark, &used)
-            } else {
-                self.same(*serial, mark)
-            };
+    /// Chooses.
+    pub(super) fn choose(&self) -> Chosen {
+        let mut chosen = Chosen::default();
+        let mut newcomer_is = None;
+        for (serial, mark) in self.marks.iter().filter(|(_, mark)| !mark.is_blank()) {
+            let (found, is_newcomer) = self.same(*serial, mark);
             if is_newcomer && newcomer_is.is_none() {
                 newcomer_is = Some(*serial);
-                // When the newest known content is there still, nothing was rotated away since.
-                let newest = self.marks.last().map(|(serial, _)| *serial);
-                is_newest_at_path = newest == newcomer_is && !mark.is_blank();
             } else if let Some(found) = found {
-                used.insert(found.identity);
-                takes.push(Take::Beside(found.clone(), Some(*serial)));
+                let take = Take::Beside(found.clone(), Some(*serial));
+                chosen.takes.push(take);
             }
         }
-        if self.may_have_missed && !is_newest_at_path {
-            let missed = self.after(None, self.since);
-            let missed = missed.filter(|found| !used.contains(&found.identity));
-            takes.extend(missed.map(|found| Take::Beside(found.clone(), None)));
+        let mut missed: BTreeSet<Identity> = self.rewritten().map(|found| found.identity).collect();
+        for (serial, mark) in self.blanks() {
+            let gap = self.after(Some(*serial), mark.modified);
+            let gap: Vec<Identity> = gap.map(|found| found.identity).collect();
+            let is_newcomer = self.newcomer.is_some_and(|newcomer| newcomer.identity == mark.file);
+            // It may have been taken before, and only the word of it was lost in a crash.
+            let is_there = (self.beside.found.iter()).any(|found| found.identity == mark.file)
+                || (self.marks.iter())
+                    .any(|(other, later)| other > serial && later.file == mark.file);
+            if is_newcomer || is_there || !gap.is_empty() {
+                chosen.settled.push(*serial);
+            }
+            missed.extend(gap);
         }
-        if self.newcomer.is_some() {
-            takes.push(Take::Newcomer(newcomer_is));
+        // When the newest known content is there still, nothing was rotated away since.
+        let newest = self.marks.last().map(|(serial, _)| *serial);
+        let is_newest_at_path = newcomer_is.is_some() && newcomer_is == newest;
+        if self.may_have_missed && self.is_sure && !is_newest_at_path {
+            missed.extend(self.after(None, self.since).map(|found| found.identity));
         }
-        takes
+        let missed = (self.beside.found.iter()).filter(|found| missed.contains(&found.identity));
+        let missed = missed.map(|found| Take::Beside(found.clone(), None));
+        chosen.takes.extend(missed);
+        if self.newcomer.is_some() && (self.is_sure || newcomer_is.is_some()) {
+            chosen.takes.push(Take::Newcomer(newcomer_is));
+        }
+        chosen
+    }
+
+    /// The missing contents of which nothing is known but when they were met. All files that may
+    /// be theirs are read.
+    fn blanks(&self) -> impl Iterator<Item = &(u64, Mark)> {
+        self.marks.iter().filter(|(serial, mark)| {
+            self.is_sure && mark.is_blank() && self.missing.contains(serial)
+        })
     }
 
     /// The file that has more of a known content, if it is to be read: one beside the path, or
@@ -102,26 +134,19 @@ impl Choice<'_> {
         (best, is_newcomer && !is_itself)
     }
 
-    /// The file that had no line yet when it was marked, so that nothing tells it but its place
-    /// between the others. Its inode may be that of another file by now.
-    fn blank(
-        &self,
-        serial: u64,
-        mark: &Mark,
-        used: &BTreeSet<Identity>,
-    ) -> (Option<&Found>, bool) {
-        let gap: Vec<&Found> = self
-            .after(Some(serial), mark.modified)
-            .filter(|found| !used.contains(&found.identity))
-            .collect();
-        let is_itself = |found: &&&Found| found.identity == mark.file;
-        let found = gap.iter().find(is_itself).or(gap.first()).copied();
-        // It may be at the path still, when no other was met there since.
-        let is_newest = self.marks.last().is_some_and(|(newest, _)| *newest == serial);
-        let is_newcomer = self.newcomer.is_some_and(|newcomer| {
-            newcomer.kin == Kin::Unknown && newcomer.identity == mark.file
-        });
-        (found, found.is_none() && is_newest && is_newcomer)
+    /// The rotated files that got a new content after they were marked.
+    fn rewritten(&self) -> impl Iterator<Item = &Found> {
+        let is_marked = |found: &Found| {
+            self.marks.iter().any(|(serial, mark)| {
+                let is_it = mark.file == found.identity && found.when >= mark.modified;
+                is_it && self.missing.contains(serial)
+            })
+        };
+        let rotated = (self.beside.found.iter()).filter(|found| found.generation.is_some());
+        rotated.filter(move |found| {
+            let is_plain = found.len.is_some();
+            self.is_sure && is_plain && found.kin == Kin::Unknown && is_marked(found)
+        })
     }
 
     /// The rotated files that were never met and come after all known ones; those that come
@@ -131,18 +156,16 @@ impl Choice<'_> {
         let rotated: Vec<&Found> = (self.beside.found.iter())
             .filter(|found| found.generation.is_some())
             .collect();
-        let before = |found: &&Found| {
-            let known = found.kin.serial();
-            known.is_some_and(|known| known < serial.unwrap_or(NEWCOMER))
-        };
-        let behind = |found: &&Found| {
-            let known = found.kin.serial();
-            known.is_some_and(|known| serial.is_some_and(|serial| known > serial))
-        };
-        let known = rotated.iter().rposition(before);
-        let end = rotated.iter().position(behind).unwrap_or(rotated.len());
+        let limit = serial.or(self.live).unwrap_or(NEWCOMER);
+        let is_before = |found: &&Found| found.kin.serial().is_some_and(|known| known < limit);
+        let is_behind = |found: &Found| found.kin.serial().is_some_and(|known| known > limit);
+        let known = rotated.iter().rposition(is_before);
+        let first = known.map_or(0, |known| known + 1);
+        let end = (first..rotated.len())
+            .find(|index| is_behind(rotated[*index]))
+            .unwrap_or(rotated.len());
         let between = move |index: usize, found: &Found| {
-            index < end && known.map_or(found.when >= since, |known| index > known)
+            (first..end).contains(&index) && (known.is_some() || found.when >= since)
         };
         rotated
             .into_iter()

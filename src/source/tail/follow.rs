@@ -120,8 +120,10 @@ pub(super) struct Follow<D: Disk> {
     pub(super) from: Beginning,
     /// Whether the files beside the path have been looked at once.
     pub(super) is_settled: bool,
-    /// Whether there was nothing at the path when it was last looked at.
-    pub(super) is_absent: bool,
+    /// What was at the path when it was last looked at.
+    pub(super) at_path: Option<Identity>,
+    /// Since when files may have come and gone at the path whose lines nobody saw.
+    pub(super) unseen_since: Option<Time>,
     /// When to look beside the path for what is missing.
     pub(super) look_beside_at: Duration,
     /// Since when, and how often, looks beside the path have been disturbed.
@@ -175,7 +177,8 @@ impl<D: Disk> Follow<D> {
             missing,
             from,
             is_settled: false,
-            is_absent: true,
+            at_path: None,
+            unseen_since: None,
             look_beside_at: Duration::ZERO,
             disturbed: None,
             limits,
@@ -233,7 +236,7 @@ impl<D: Disk> Follow<D> {
             .sum())
     }
 
-    /// Does one thing. The last block that is given out comes with the bookmark of its end.
+    /// Does one thing. Each block that is given out comes with the bookmark of its end.
     pub(super) fn step(
         &mut self,
         now: Duration,
@@ -272,7 +275,7 @@ impl<D: Disk> Follow<D> {
         }
     }
 
-    fn see(&mut self, now: Duration, book: &Book) -> io::Result<Look> {
+    fn see(&mut self, now: Duration, book: &mut Book) -> io::Result<Look> {
         let at_path = match self.disk.look(&self.path) {
             Ok(looked) => Some(looked.identity),
             Err(error) if is_absence(&error) => None,
@@ -282,10 +285,11 @@ impl<D: Disk> Follow<D> {
                 None => return Err(error),
             },
         };
-        self.is_absent = at_path.is_none();
+        self.at_path = at_path;
         let mut held = Vec::with_capacity(self.held.len());
         for (reading, holding) in self.held.iter_mut().zip(self.plan.held()) {
             let mark = book.get(reading.serial);
+            let blank_since = mark.filter(|mark| mark.is_blank()).map(|mark| mark.modified);
             let (trail, offset) = mark.map_or((Print::default(), 0), |mark| (mark.trail, mark.offset));
             let seen = match reading.file.look(trail, offset, holding.offset) {
                 // A server has removed it under its readers.
@@ -295,6 +299,18 @@ impl<D: Disk> Follow<D> {
                 },
                 seen => seen?,
             };
+            if let Some(since) = blank_since
+                && !seen.rewritten
+                && reading.file.fingerprint().bytes > 0
+            {
+                // Only now can it be told from others. It may have had other lines before, of
+                // which there is a copy.
+                self.unseen_since.get_or_insert(since);
+                reading.note(book, |_| {});
+                book.keep(reading.serial);
+                self.is_settled = false;
+                self.look_beside_at = now;
+            }
             held.push(seen);
         }
         Ok(Look { at_path, held, now })
@@ -349,7 +365,8 @@ impl<D: Disk> Follow<D> {
         let mut reading = self.held.remove(index);
         self.plan.closed(index);
         let looked = reading.file.looked();
-        out.given.extend(reading.note(book, |mark| mark.len = looked.len));
+        reading.note(book, |mark| mark.len = looked.len);
+        book.keep(reading.serial);
         out.changes.push(Change::Truncated);
         self.missing.push(Missing {
             serial: reading.serial,
@@ -375,20 +392,17 @@ impl<F: DiskFile> Reading<F> {
     /// Gives out the whole records that were read.
     pub(super) fn give(&mut self, book: &mut Book, out: &mut Out) {
         out.notes(book);
-        let before = out.given.len();
-        let mut trail = Print::default();
         while let Some(block) = self.framer.next_block() {
-            trail = Print::of_trail(&block.bytes);
-            let block = Some(block);
-            out.given.push(Given { block, note: None });
-        }
-        if let Some(last) = out.given[before..].last_mut() {
             let offset = self.framer.consumed();
+            let trail = Print::of_trail(&block.bytes);
             let note = self.note(book, |mark| {
                 mark.offset = offset;
                 mark.trail = trail;
             });
-            last.note = note.and_then(|given| given.note);
+            out.given.push(Given {
+                block: Some(block),
+                note,
+            });
         }
     }
 
@@ -397,10 +411,10 @@ impl<F: DiskFile> Reading<F> {
         &self,
         book: &mut Book,
         change: impl FnOnce(&mut Mark),
-    ) -> Option<Given> {
+    ) -> Option<Note> {
         let (looked, fingerprint) = (self.file.looked(), self.file.fingerprint());
         let is_packed = self.file.is_packed();
-        let note = book.change(self.serial, |mark| {
+        book.change(self.serial, |mark| {
             if !is_packed {
                 mark.file = looked.identity;
                 mark.len = looked.len;
@@ -410,10 +424,6 @@ impl<F: DiskFile> Reading<F> {
                 mark.fingerprint = fingerprint;
             }
             change(mark);
-        })?;
-        Some(Given {
-            block: None,
-            note: Some(note),
         })
     }
 }

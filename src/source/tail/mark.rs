@@ -49,9 +49,15 @@ impl Print {
         }
     }
 
-    /// The print of the last bytes before a position: of what was read, or of a file.
+    /// The print of the last bytes before a position: of what was read, or of a file. Less than a
+    /// line tells nothing.
     pub(super) fn of_trail(read: &[u8]) -> Self {
-        Self::of(&read[read.len().saturating_sub(TRAIL_BYTES)..])
+        let trail = &read[read.len().saturating_sub(TRAIL_BYTES)..];
+        if trail.len() >= HEAD_BYTES && trail.ends_with(b"\n") {
+            Self::of(trail)
+        } else {
+            Self::default()
+        }
     }
 
     /// Whether these are the bytes that it was taken of.

@@ -11,7 +11,7 @@ use std::{
 use super::{
     beside::{Beside, Kin, kin_of, look_beside},
     book::Book,
-    choice::{Choice, NEWCOMER, Newcomer, Take},
+    choice::{Choice, Chosen, NEWCOMER, Newcomer, Take},
     disk::{Disk, is_absence},
     follow::{Change, Follow, Given, Missing, Out, Reading},
     held::HeldFile,
@@ -33,7 +33,7 @@ const LOOKS: u32 = 5;
 
 impl<D: Disk> Follow<D> {
     pub(super) fn is_to_look_beside(&self, now: Duration) -> bool {
-        (!self.missing.is_empty() || !self.is_settled || self.is_absent)
+        (!self.missing.is_empty() || !self.is_settled || self.at_path.is_none())
             && now >= self.look_beside_at
             && self.plan.has_room()
     }
@@ -76,21 +76,23 @@ impl<D: Disk> Follow<D> {
                 len: file.looked().len,
                 kin,
             }),
-            may_have_missed: newcomer.is_some() || !self.is_settled || self.is_absent,
-            since: match (marks.last(), self.from) {
-                (Some((_, newest)), _) => newest.modified,
-                (None, Beginning::Since(cutoff)) => cutoff,
-                (None, _) => book.started(),
+            is_sure: !self.is_disturbed(beside.is_shaky, now),
+            may_have_missed: newcomer.is_some() || !self.is_settled || self.at_path.is_none(),
+            live: self.at_path.and_then(|identity| self.serial_of(identity)),
+            since: match (self.unseen_since, marks.last(), self.from) {
+                (Some(since), _, _) => since,
+                (_, Some((_, newest)), _) => newest.modified,
+                (_, None, Beginning::Since(cutoff)) => cutoff,
+                (_, None, _) => book.started(),
             },
         };
-        let mut takes = choice.takes();
-        if self.is_disturbed(beside.is_shaky, now) {
-            // What is new waits until it is sure that nothing older is left out.
-            takes.retain(|take| take.serial().is_some());
-        }
+        let Chosen { takes, settled } = choice.choose();
         let resumed: BTreeSet<u64> = takes.iter().filter_map(Take::serial).collect();
         if self.hold_all(takes, newcomer, book, out)? && !beside.is_shaky {
             self.is_settled = true;
+            self.unseen_since = None;
+            self.missing.retain(|missing| !settled.contains(&missing.serial));
+            settled.iter().for_each(|serial| book.forget(*serial));
             self.forget_gone(&beside, &marks, &resumed, book);
         }
         self.give_up(now, &beside, &resumed, book, out);
@@ -290,7 +292,8 @@ impl<D: Disk> Follow<D> {
             return;
         }
         let unread = mark.len.saturating_sub(mark.offset);
-        if !was_watched || unread > 0 {
+        // Of a file that was empty when it was last seen, there is nothing to say.
+        if unread > 0 || !(was_watched || mark.is_blank()) {
             out.changes.push(Change::Lost {
                 offset: mark.offset,
                 unread,

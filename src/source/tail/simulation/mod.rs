@@ -57,8 +57,10 @@ struct Run {
     next: u64,
     /// Lines that vanished before they were read, or read and committed.
     gone: BTreeSet<u64>,
-    /// Lines that had been rotated away before the first start.
+    /// Lines that had been rotated away before their file was met for the first time.
     old: BTreeSet<u64>,
+    /// Who wrote each line.
+    writers: BTreeMap<u64, usize>,
     is_violent: bool,
     lost: u32,
     truncated: u32,
@@ -104,6 +106,7 @@ impl Run {
             next: 0,
             gone: BTreeSet::new(),
             old: BTreeSet::new(),
+            writers: BTreeMap::new(),
             is_violent: false,
             lost: 0,
             truncated: 0,
@@ -141,6 +144,7 @@ impl Run {
             self.servers[index].act(&mut world, &mut self.chance, &mut self.next)
         };
         self.is_violent |= act.is_violent;
+        self.writers.extend((before + 1..=self.next).map(|line| (line, index)));
         self.tell(|run| {
             let world = run.disk.world.borrow();
             format!(
@@ -284,6 +288,18 @@ impl Run {
     fn crash(&mut self) {
         self.tell(|run| format!("crash, {} of {} are safe", run.safe, run.ledger.len()));
         self.reader = None;
+        // A log of which nothing is committed is met for the first time the next time, too.
+        let committed: BTreeSet<String> = self.ledger[..self.safe]
+            .iter()
+            .filter_map(|(_, note)| serde_json::from_str(note.as_ref()?.value.as_ref()?).ok())
+            .map(|mark: Mark| mark.path)
+            .collect();
+        for (line, writer) in &self.writers {
+            let path = self.servers[*writer].path.to_string_lossy();
+            if !committed.contains(&*path) {
+                self.old.insert(*line);
+            }
+        }
         for (lines, _) in self.ledger.drain(self.safe..) {
             for line in lines {
                 let count = self.read.get_mut(&line).unwrap();
