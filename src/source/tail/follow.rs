@@ -144,6 +144,8 @@ pub(super) struct Missing {
     pub(super) serial: u64,
     /// What was read and is not yet a whole line, when it was read by this process.
     pub(super) framer: Option<Framer>,
+    /// Whether files were taken up among which it must have been.
+    pub(super) is_placed: bool,
     /// Since when it has been looked for in vain.
     pub(super) since: Option<Duration>,
 }
@@ -165,6 +167,7 @@ impl<D: Disk> Follow<D> {
             .map(|(serial, _)| Missing {
                 serial,
                 framer: None,
+                is_placed: false,
                 since: None,
             })
             .collect();
@@ -371,6 +374,7 @@ impl<D: Disk> Follow<D> {
         self.missing.push(Missing {
             serial: reading.serial,
             framer: Some(reading.framer),
+            is_placed: false,
             since: None,
         });
         reading.file.renew()?;

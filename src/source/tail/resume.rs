@@ -87,11 +87,15 @@ impl<D: Disk> Follow<D> {
             },
         };
         let Chosen { takes, settled } = choice.choose();
+        for missing in &mut self.missing {
+            missing.is_placed |= settled.contains(&missing.serial);
+        }
         let resumed: BTreeSet<u64> = takes.iter().filter_map(Take::serial).collect();
         if self.hold_all(takes, newcomer, book, out)? && !beside.is_shaky {
             self.is_settled = true;
             self.unseen_since = None;
-            self.missing.retain(|missing| !settled.contains(&missing.serial));
+            self.missing
+                .retain(|missing| !settled.contains(&missing.serial));
             settled.iter().for_each(|serial| book.forget(*serial));
             self.forget_gone(&beside, &marks, &resumed, book);
         }
@@ -204,7 +208,7 @@ impl<D: Disk> Follow<D> {
         let younger = |held: &Reading<D::File>| held.serial > serial;
         let index = self.held.iter().position(younger).unwrap_or(self.held.len());
         self.plan.opened(index, file.identity(), offset);
-        let framer = Framer::starting_at(self.limits, offset);
+        let framer = Framer::of_lines(self.limits, offset);
         let reading = Reading {
             file,
             framer,
@@ -292,8 +296,13 @@ impl<D: Disk> Follow<D> {
             return;
         }
         let unread = mark.len.saturating_sub(mark.offset);
-        // Of a file that was empty when it was last seen, there is nothing to say.
-        if unread > 0 || !(was_watched || mark.is_blank()) {
+        // Of a file in which no whole line was seen, nothing can be said after a restart.
+        let is_suspect = if was_watched {
+            unread > 0
+        } else {
+            !mark.is_blank()
+        };
+        if is_suspect && !missing.is_placed {
             out.changes.push(Change::Lost {
                 offset: mark.offset,
                 unread,
