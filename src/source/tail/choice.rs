@@ -1,6 +1,6 @@
 //! Which files to hold next, given what is known and what lies there. Pure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     beside::{Beside, Found, Kin},
@@ -51,6 +51,8 @@ pub(super) struct Choice<'c> {
     pub(super) is_sure: bool,
     /// Whether files may have been rotated away unseen.
     pub(super) may_have_missed: bool,
+    /// Contents that may not be the first ones that their file had since a moment.
+    pub(super) doubtful: &'c BTreeMap<u64, Time>,
     /// Files that were rotated away since then are missed when none is known by which to tell.
     pub(super) since: Time,
 }
@@ -79,8 +81,8 @@ impl Choice<'_> {
                 chosen.takes.push(take);
             }
         }
-        let mut missed: BTreeSet<Identity> = self.rewritten().map(|found| found.identity).collect();
-        for (serial, mark) in self.blanks() {
+        let mut missed: BTreeSet<Identity> = BTreeSet::new();
+        for (serial, mark) in self.unfound() {
             let gap = self.after(Some(*serial), mark.modified);
             let gap: Vec<Identity> = gap.map(|found| found.identity).collect();
             let is_newcomer = self.newcomer.is_some_and(|newcomer| newcomer.identity == mark.file);
@@ -88,10 +90,14 @@ impl Choice<'_> {
             let is_there = (self.beside.found.iter()).any(|found| found.identity == mark.file)
                 || (self.marks.iter())
                     .any(|(other, later)| other > serial && later.file == mark.file);
-            if is_newcomer || is_there || !gap.is_empty() {
+            if mark.is_blank() && (is_newcomer || is_there || !gap.is_empty()) {
                 chosen.settled.push(*serial);
             }
             missed.extend(gap);
+        }
+        let doubtful = self.doubtful.iter().filter(|_| self.is_sure);
+        for (serial, since) in doubtful {
+            missed.extend(self.after(Some(*serial), *since).map(|found| found.identity));
         }
         // When the newest known content is there still, nothing was rotated away since.
         let newest = self.marks.last().map(|(serial, _)| *serial);
@@ -108,11 +114,13 @@ impl Choice<'_> {
         chosen
     }
 
-    /// The missing contents of which nothing is known but when they were met. All files that may
-    /// be theirs are read.
-    fn blanks(&self) -> impl Iterator<Item = &(u64, Mark)> {
-        self.marks.iter().filter(|(serial, mark)| {
-            self.is_sure && mark.is_blank() && self.missing.contains(serial)
+    /// The missing contents that no file has: nothing is known of them but when they were met,
+    /// or they were overwritten, and their file has another content that nobody saw. Files that
+    /// may be theirs are read.
+    fn unfound(&self) -> impl Iterator<Item = &(u64, Mark)> {
+        let is_found = |serial| (self.beside.found.iter()).any(|found| found.kin == Kin::Same(serial));
+        self.marks.iter().filter(move |(serial, _)| {
+            self.is_sure && self.missing.contains(serial) && !is_found(*serial)
         })
     }
 
@@ -132,21 +140,6 @@ impl Choice<'_> {
         });
         let is_itself = best.is_some_and(|found| found.identity == mark.file);
         (best, is_newcomer && !is_itself)
-    }
-
-    /// The rotated files that got a new content after they were marked.
-    fn rewritten(&self) -> impl Iterator<Item = &Found> {
-        let is_marked = |found: &Found| {
-            self.marks.iter().any(|(serial, mark)| {
-                let is_it = mark.file == found.identity && found.when >= mark.modified;
-                is_it && self.missing.contains(serial)
-            })
-        };
-        let rotated = (self.beside.found.iter()).filter(|found| found.generation.is_some());
-        rotated.filter(move |found| {
-            let is_plain = found.len.is_some();
-            self.is_sure && is_plain && found.kin == Kin::Unknown && is_marked(found)
-        })
     }
 
     /// The rotated files that were never met and come after all known ones; those that come

@@ -1,6 +1,7 @@
 //! Follows one path: asks the plan what to do, does it, and gives out blocks and bookmarks.
 
 use std::{
+    collections::BTreeMap,
     io,
     path::{Path, PathBuf},
     time::Duration,
@@ -122,8 +123,9 @@ pub(super) struct Follow<D: Disk> {
     pub(super) is_settled: bool,
     /// What was at the path when it was last looked at.
     pub(super) at_path: Option<Identity>,
-    /// Since when files may have come and gone at the path whose lines nobody saw.
-    pub(super) unseen_since: Option<Time>,
+    /// Contents whose first line was seen long after their file was opened, and when that was:
+    /// the file may have had others before, of which there are copies.
+    pub(super) doubtful: BTreeMap<u64, Time>,
     /// When to look beside the path for what is missing.
     pub(super) look_beside_at: Duration,
     /// Since when, and how often, looks beside the path have been disturbed.
@@ -181,7 +183,7 @@ impl<D: Disk> Follow<D> {
             from,
             is_settled: false,
             at_path: None,
-            unseen_since: None,
+            doubtful: BTreeMap::new(),
             look_beside_at: Duration::ZERO,
             disturbed: None,
             limits,
@@ -306,9 +308,8 @@ impl<D: Disk> Follow<D> {
                 && !seen.rewritten
                 && reading.file.fingerprint().bytes > 0
             {
-                // Only now can it be told from others. It may have had other lines before, of
-                // which there is a copy.
-                self.unseen_since.get_or_insert(since);
+                // Only now can it be told from others.
+                self.doubtful.insert(reading.serial, since);
                 reading.note(book, |_| {});
                 book.keep(reading.serial);
                 self.is_settled = false;

@@ -275,7 +275,8 @@ impl<F: DiskFile> Packed<F> {
             Ok(0) => self.is_over = true,
             Ok(count) => self.at += *count as u64,
             Err(error) if decode::is_corruption(error) => self.is_over = true,
-            Err(_) => {}
+            // A reader that met an error is of no use any more.
+            Err(_) => self.reader = None,
         }
         read
     }

@@ -79,11 +79,11 @@ impl<D: Disk> Follow<D> {
             is_sure: !self.is_disturbed(beside.is_shaky, now),
             may_have_missed: newcomer.is_some() || !self.is_settled || self.at_path.is_none(),
             live: self.at_path.and_then(|identity| self.serial_of(identity)),
-            since: match (self.unseen_since, marks.last(), self.from) {
-                (Some(since), _, _) => since,
-                (_, Some((_, newest)), _) => newest.modified,
-                (_, None, Beginning::Since(cutoff)) => cutoff,
-                (_, None, _) => book.started(),
+            doubtful: &self.doubtful,
+            since: match (marks.last(), self.from) {
+                (Some((_, newest)), _) => newest.modified,
+                (None, Beginning::Since(cutoff)) => cutoff,
+                (None, _) => book.started(),
             },
         };
         let Chosen { takes, settled } = choice.choose();
@@ -93,7 +93,7 @@ impl<D: Disk> Follow<D> {
         let resumed: BTreeSet<u64> = takes.iter().filter_map(Take::serial).collect();
         if self.hold_all(takes, newcomer, book, out)? && !beside.is_shaky {
             self.is_settled = true;
-            self.unseen_since = None;
+            self.doubtful.clear();
             self.missing
                 .retain(|missing| !settled.contains(&missing.serial));
             settled.iter().for_each(|serial| book.forget(*serial));

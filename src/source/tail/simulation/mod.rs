@@ -193,6 +193,9 @@ impl Run {
             };
         }
         if self.ledger.is_empty() {
+            for server in &mut self.servers {
+                server.leave_rotated(&mut self.disk.world.borrow_mut());
+            }
             let world = self.disk.world.borrow();
             self.old = world.written().iter().copied().collect();
             for server in &self.servers {

@@ -102,9 +102,8 @@ impl Server {
     /// Does one thing. `next` numbers the lines.
     pub(super) fn act(&mut self, world: &mut World, chance: &mut Chance, next: &mut u64) -> Act {
         world.pass(1 + chance.below(200_000) as i64);
-        let is_elsewhere = (self.pen).is_some_and(|pen| world.inode(&self.path) != Some(pen.inode));
-        if is_elsewhere && world.now().micros() - self.moved > GOES_ON {
-            self.put_down(world);
+        if world.now().micros() - self.moved > GOES_ON {
+            self.leave_rotated(world);
         }
         if self.copied {
             // Nothing comes between but writes.
@@ -137,6 +136,14 @@ impl Server {
             }
             18 => self.lose_power(world, chance),
             _ => self.be_violent(world, chance, next),
+        }
+    }
+
+    /// Goes on in the live file from now on.
+    pub(super) fn leave_rotated(&mut self, world: &mut World) {
+        let live = world.inode(&self.path);
+        if self.pen.is_some_and(|pen| live != Some(pen.inode)) {
+            self.put_down(world);
         }
     }
 
