@@ -219,9 +219,13 @@ impl Run {
             let notes = notes.map(brief).collect::<Vec<_>>();
             format!("reader starts with {}", notes.join("; "))
         });
+        // What is there at the very first start is known as soon as it is opened.
+        let is_troubled = self.disk.is_troubled.get();
+        self.disk.is_troubled.set(is_troubled && !kept.is_empty());
         self.search();
         self.look();
         self.step(0);
+        self.disk.is_troubled.set(is_troubled);
         // The first commit is that of the start itself.
         self.safe = self.safe.max(1).min(self.ledger.len());
     }
