@@ -16,10 +16,11 @@ use super::{
     checkpoints::Checkpoints,
     console::ConsoleSender,
     counts::{Counts, Tally},
+    routing::Routing,
     worker::{Observed, Outcome, clock},
 };
 use crate::{
-    alert::Change,
+    alert::{Change, dispatch::Notification},
     decode::Reject,
     notify::Notifier,
     rule::RuleSet,
@@ -38,6 +39,8 @@ pub(super) struct Bench {
     pub(super) rules: Arc<RuleSet>,
     pub(super) counts: Counts,
     pub(super) live: Arc<LiveAlerts>,
+    /// Who is told what and when.
+    pub(super) routing: Routing,
     pub(super) notifier: Notifier,
     pub(super) console: Option<ConsoleSender>,
     /// Where state survives; without it all is forgotten.
@@ -46,6 +49,7 @@ pub(super) struct Bench {
     pub(super) give_up: CancellationToken,
     tally: Tally,
     changes: Vec<Change>,
+    told: Vec<Notification>,
     /// When the last batch was judged, and how far event time was then.
     last: (Instant, Time),
     rejects_told: Option<Instant>,
@@ -57,6 +61,7 @@ impl Bench {
         rules: Arc<RuleSet>,
         counts: Counts,
         live: Arc<LiveAlerts>,
+        routing: Routing,
         notifier: Notifier,
         console: Option<ConsoleSender>,
         checkpoints: Option<Checkpoints>,
@@ -72,12 +77,14 @@ impl Bench {
             rules,
             counts,
             live,
+            routing,
             notifier,
             console,
             checkpoints,
             give_up,
             tally: Tally::default(),
             changes: Vec::new(),
+            told: Vec::new(),
             last: (Instant::now(), watermark),
             rejects_told: None,
         }
@@ -99,35 +106,42 @@ impl Bench {
         }
         match self.checkpoints.take() {
             // What is new in open alerts is told in time after the next start.
-            Some(checkpoints) => checkpoints.finish(&mut self.judge),
+            Some(checkpoints) => checkpoints.finish(&mut self.judge, &mut self.routing),
             None => {
                 self.judge.flush(&mut self.changes);
                 self.tell();
+                self.routing.close(&mut self.told);
+                self.hand_on();
             }
         }
         self.counts.state(&self.judge);
+        self.routing.show();
         self.notifier
     }
 
     /// The next outcome, once there is one; `None` when the workers have ended. Meanwhile a
-    /// checkpoint may come due.
+    /// checkpoint may come due, and so may what somebody is to be told.
     fn next(&mut self, worker: &Receiver<Outcome>) -> Option<Outcome> {
         loop {
             let checkpoints = self.checkpoints.as_ref();
-            let Some(patience) = checkpoints.and_then(Checkpoints::patience) else {
+            let writing = checkpoints.and_then(Checkpoints::patience);
+            let Some(patience) = writing.into_iter().chain(self.routing.patience()).min() else {
                 return worker.recv().ok();
             };
             match worker.recv_timeout(patience) {
                 Ok(outcome) => return Some(outcome),
                 Err(RecvTimeoutError::Disconnected) => return None,
-                Err(RecvTimeoutError::Timeout) => self.look(),
+                Err(RecvTimeoutError::Timeout) => {
+                    self.tell();
+                    self.look();
+                }
             }
         }
     }
 
     fn look(&mut self) {
         if let Some(checkpoints) = &mut self.checkpoints {
-            checkpoints.look(&mut self.judge);
+            checkpoints.look(&mut self.judge, &mut self.routing);
         }
     }
 
@@ -190,17 +204,33 @@ impl Bench {
             self.judge.advance(watermark.plus(idle), &mut self.changes);
         }
         self.counts.state(&self.judge);
+        self.routing.show();
     }
 
+    /// Tells of the changes that came, and what is due by the clock.
     fn tell(&mut self) {
+        let now = clock();
+        if let (Some(checkpoints), false) = (&mut self.checkpoints, self.changes.is_empty()) {
+            // An alert is kept, also where nobody is told of it.
+            checkpoints.judged(None);
+        }
         for change in self.changes.drain(..) {
             self.live.apply(&change);
-            match &mut self.checkpoints {
-                Some(checkpoints) => checkpoints.tell(&change, &self.notifier),
-                None => self.notifier.tell(&change),
-            }
+            self.routing.take(&change, now, &mut self.told);
             if let Some(console) = &self.console {
                 console.tell(&change);
+            }
+        }
+        self.routing.pass_time(now, &mut self.told);
+        self.hand_on();
+    }
+
+    /// Hands on what receivers are to be told.
+    fn hand_on(&mut self) {
+        for told in self.told.drain(..) {
+            match &mut self.checkpoints {
+                Some(checkpoints) => checkpoints.tell(&told, &self.notifier),
+                None => self.notifier.tell(told),
             }
         }
     }
