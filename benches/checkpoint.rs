@@ -15,7 +15,8 @@ use std::{
 };
 
 use auditwatch::{
-    alert, detect,
+    alert::{self, dispatch::Plan},
+    detect,
     diagnostic::SourceFile,
     notify,
     pipeline::{App, RuleFiles, Settings},
@@ -129,6 +130,12 @@ fn settings(log: &Path, state: Option<&Path>) -> Settings {
         },
         alerts: alert::Settings::default(),
         receivers: Vec::new(),
+        plan: Plan {
+            root: Route::default(),
+            inhibit_rules: Vec::new(),
+            receivers: Vec::new(),
+            bounds: Bounds::default(),
+        },
         delivery: notify::Settings::default(),
         console: None,
         threads,

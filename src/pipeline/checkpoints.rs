@@ -11,9 +11,9 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Judge, worker::clock};
+use super::{Judge, routing::Routing, worker::clock};
 use crate::{
-    alert::Change,
+    alert::dispatch::Notification,
     notify::Notifier,
     store::{Bookmark, Checkpoint, Keeper, Note},
 };
@@ -82,10 +82,9 @@ impl Checkpoints {
     }
 
     /// Somebody is to be told.
-    pub(super) fn tell(&mut self, change: &Change, notifier: &Notifier) {
-        // An alert is kept, also where nobody is told of it.
+    pub(super) fn tell(&mut self, told: &Notification, notifier: &Notifier) {
         self.is_due = true;
-        self.notes.extend(notifier.notes(change, clock()));
+        self.notes.extend(notifier.note(told, clock()));
     }
 
     /// How long until something can be written; `None` while there is no hurry.
@@ -108,9 +107,9 @@ impl Checkpoints {
 
     /// Hands over what changed, when it is time and the store is idle; stands still while it
     /// cannot write.
-    pub(super) fn look(&mut self, judge: &mut Judge) {
+    pub(super) fn look(&mut self, judge: &mut Judge, routing: &mut Routing) {
         if self.is_due && self.started.elapsed() >= self.pause() && self.keeper.is_idle() {
-            self.hand_over(judge);
+            self.hand_over(judge, routing);
         }
         while self.must_wait() && !self.stop.is_cancelled() {
             if self.keeper.is_failing() {
@@ -119,7 +118,7 @@ impl Checkpoints {
                 }
                 self.keeper.wait_while_failing(LOOK);
             } else if self.keeper.wait(LOOK) {
-                self.hand_over(judge);
+                self.hand_over(judge, routing);
             }
         }
     }
@@ -128,10 +127,11 @@ impl Checkpoints {
         self.keeper.is_failing() || self.notes.len() > NOTES_MAX
     }
 
-    fn hand_over(&mut self, judge: &mut Judge) {
+    fn hand_over(&mut self, judge: &mut Judge, routing: &mut Routing) {
         self.started = Instant::now();
         let mut checkpoint = Checkpoint::default();
         judge.changes(&mut checkpoint.rows);
+        routing.changes(&mut checkpoint.rows);
         let bookmarks = std::mem::take(&mut self.bookmarks).into_iter();
         checkpoint.bookmarks = bookmarks
             .map(|((source, part), value)| Bookmark {
@@ -148,13 +148,13 @@ impl Checkpoints {
 
     /// Writes what is left. What cannot be written in time is read and judged again after the
     /// next start.
-    pub(super) fn finish(mut self, judge: &mut Judge) {
+    pub(super) fn finish(mut self, judge: &mut Judge, routing: &mut Routing) {
         if self.keeper.is_failing() && !self.notes.is_empty() {
             self.keeper.hurry(std::mem::take(&mut self.notes));
         }
         let is_idle = self.keeper.wait(LAST_WITHIN);
         if is_idle && self.is_due {
-            self.hand_over(judge);
+            self.hand_over(judge, routing);
         }
         if !is_idle || !self.keeper.wait(LAST_WITHIN) {
             tracing::error!(
