@@ -395,7 +395,7 @@ fn new_alert(labels: &str, detection: Detection, starts_at: Time) -> Alert {
         fingerprint: labels::fingerprint(labels),
         status: Status::Firing,
         rule: detection.rule,
-        cluster: facts.cluster.clone(),
+        cluster: Box::from(&*facts.cluster),
         key: detection.key,
         shared: Shared::of(&facts),
         principals: Several::default(),

@@ -54,8 +54,8 @@ impl Shared {
     /// One request has everything in common with itself.
     pub(super) fn of(facts: &Facts) -> Self {
         Self {
-            principal: Some(facts.principal.clone()),
-            credential: facts.credential.clone(),
+            principal: Some(PrincipalFacts::clone(&facts.principal)),
+            credential: facts.credential.as_deref().cloned(),
             origin: SharedOrigin::of(&facts.origin),
             target: SharedTarget::of(&facts.target),
         }
@@ -67,7 +67,7 @@ impl Shared {
             .principal
             .take()
             .and_then(|common| both(common, &facts.principal));
-        keep(&mut self.credential, facts.credential.as_ref());
+        keep(&mut self.credential, facts.credential.as_deref());
         self.origin.add(&facts.origin);
         self.target.add(&facts.target);
     }
@@ -187,9 +187,9 @@ mod tests {
         let mut second = first.clone();
         second.target.verb = "list".into();
         second.target.name = None;
-        second.origin.ip = Some("198.51.100.9".into());
-        second.principal.groups = vec!["system:authenticated".into()];
-        second.principal.impersonator = Some("bob".into());
+        Arc::make_mut(&mut second.origin).ip = Some("198.51.100.9".into());
+        Arc::make_mut(&mut second.principal).groups = vec!["system:authenticated".into()];
+        Arc::make_mut(&mut second.principal).impersonator = Some("bob".into());
         shared.add(&second);
         let principal = shared.principal.clone().unwrap();
         assert_eq!(principal.name, first.principal.name);
@@ -210,7 +210,7 @@ mod tests {
             (Some("public"), true)
         );
 
-        second.principal.name = "mallory".into();
+        Arc::make_mut(&mut second.principal).name = "mallory".into();
         second.credential = None;
         shared.add(&second);
         shared.add(&first);

@@ -284,7 +284,7 @@ impl EventReader<'_, '_, '_, '_> {
     fn object(&mut self, lists: u8) -> Result<(), Fault> {
         let start = self.cursor.at();
         let (mut slots, mut found) = (Slots::default(), Found::default());
-        members(self.cursor, &EVENT, |cursor, field| match field {
+        members(self.cursor, |cursor, key| match event_field(key) {
             Some(Field::Slot(slot, shape)) => fill(cursor, slot, shape, &mut slots, &mut found),
             Some(Field::Part(fields)) => part(cursor, fields, &mut slots, &mut found),
             Some(Field::Items) if lists < LISTS_MAX => {
@@ -367,21 +367,20 @@ struct Found {
     is_misshapen: bool,
 }
 
-/// Steps through an object's members; `member` steps over each value and is told what its key
-/// leads to.
+/// Steps through an object's members; `member` steps over each value.
 fn members<'b>(
     cursor: &mut Cursor<'b>,
-    fields: Fields,
-    mut member: impl FnMut(&mut Cursor<'b>, Option<Field>) -> Result<(), Fault>,
+    mut member: impl FnMut(&mut Cursor<'b>, &str) -> Result<(), Fault>,
 ) -> Result<(), Fault> {
     cursor.eat(b'{');
     if cursor.eat(b'}') {
         return Ok(());
     }
-    let mut next = 0;
     loop {
-        let field = key(cursor, fields, &mut next)?;
-        member(cursor, field)?;
+        match cursor.key()? {
+            (key, false) => member(cursor, key)?,
+            (key, true) => member(cursor, &unescaped(key))?,
+        }
         if cursor.eat(b'}') {
             return Ok(());
         }
@@ -389,30 +388,6 @@ fn members<'b>(
             return Err(Fault);
         }
     }
-}
-
-/// Steps over a key and says what it leads to. API servers write fields in the order of the
-/// tables, so the key is first looked for as it stands from `next`, the place behind the last one.
-fn key(cursor: &mut Cursor<'_>, fields: Fields, next: &mut usize) -> Result<Option<Field>, Fault> {
-    for (at, (raw, field)) in fields.iter().enumerate().skip(*next) {
-        if cursor.eat_text(raw) {
-            *next = at + 1;
-            return Ok(Some(*field));
-        }
-    }
-    let (key, has_escapes) = cursor.key()?;
-    let key = if has_escapes {
-        unescaped(key)
-    } else {
-        Cow::Borrowed(key)
-    };
-    let is_it = |raw: &str| {
-        raw.strip_prefix('"')
-            .and_then(|raw| raw.strip_suffix("\":"))
-            == Some(&key)
-    };
-    let found = fields.iter().find(|(raw, _)| is_it(raw));
-    Ok(found.map(|(_, field)| *field))
 }
 
 /// A key as it is meant. No API server writes a known key with escapes, but it would be one.
@@ -430,7 +405,7 @@ fn part<'b>(
         found.is_misshapen |= cursor.value()? != "null";
         return Ok(());
     }
-    members(cursor, fields, |cursor, field| match field {
+    members(cursor, |cursor, key| match fields(key) {
         Some(Field::Slot(slot, shape)) => fill(cursor, slot, shape, slots, found),
         _ => cursor.value().map(|_| ()),
     })
@@ -473,13 +448,9 @@ enum Shape {
     Any,
 }
 
-/// The keys of an object as an API server writes them, each with its colon, in the order of
-/// `k8s.io/apiserver/pkg/apis/audit/v1` types.go, and what they lead to. Other keys are stepped
-/// over.
-type Fields = &'static [(&'static str, Field)];
+type Fields = fn(&str) -> Option<Field>;
 
 /// What a key of an event leads to.
-#[derive(Clone, Copy)]
 enum Field {
     Slot(Slot, Shape),
     /// An object whose own keys lead to slots.
@@ -487,117 +458,75 @@ enum Field {
     Items,
 }
 
-/// The keys of an event, and of a list of events.
-const EVENT: [(&str, Field); 20] = [
-    (r#""kind":"#, Field::Slot(Slot::Kind, Shape::Text)),
-    (
-        r#""apiVersion":"#,
-        Field::Slot(Slot::ApiVersion, Shape::Text),
-    ),
-    (r#""level":"#, Field::Slot(Slot::Level, Shape::Text)),
-    (
-        r#""auditID":"#,
-        Field::Slot(Slot::AuditId, Shape::NeededText),
-    ),
-    (r#""stage":"#, Field::Slot(Slot::Stage, Shape::NeededText)),
-    (
-        r#""requestURI":"#,
-        Field::Slot(Slot::RequestUri, Shape::NeededText),
-    ),
-    (r#""verb":"#, Field::Slot(Slot::Verb, Shape::NeededText)),
-    (r#""user":"#, Field::Part(&USER)),
-    (
-        r#""authenticationMetadata":"#,
-        Field::Slot(Slot::AuthenticationMetadata, Shape::Map),
-    ),
-    (r#""impersonatedUser":"#, Field::Part(&IMPERSONATED)),
-    (r#""sourceIPs":"#, Field::Slot(Slot::SourceIps, Shape::List)),
-    (r#""userAgent":"#, Field::Slot(Slot::UserAgent, Shape::Text)),
-    (r#""objectRef":"#, Field::Part(&OBJECT)),
-    (r#""responseStatus":"#, Field::Part(&STATUS)),
-    (
-        r#""requestObject":"#,
-        Field::Slot(Slot::RequestObject, Shape::Any),
-    ),
-    (
-        r#""responseObject":"#,
-        Field::Slot(Slot::ResponseObject, Shape::Any),
-    ),
-    (
-        r#""requestReceivedTimestamp":"#,
-        Field::Slot(Slot::RequestReceived, Shape::NeededText),
-    ),
-    (
-        r#""stageTimestamp":"#,
-        Field::Slot(Slot::StageTimestamp, Shape::NeededText),
-    ),
-    (
-        r#""annotations":"#,
-        Field::Slot(Slot::Annotations, Shape::Map),
-    ),
-    (r#""items":"#, Field::Items),
-];
+fn event_field(key: &str) -> Option<Field> {
+    use Shape::{Any, List, Map, NeededText, Text};
+    Some(match key.as_bytes() {
+        b"kind" => Field::Slot(Slot::Kind, Text),
+        b"apiVersion" => Field::Slot(Slot::ApiVersion, Text),
+        b"level" => Field::Slot(Slot::Level, Text),
+        b"auditID" => Field::Slot(Slot::AuditId, NeededText),
+        b"stage" => Field::Slot(Slot::Stage, NeededText),
+        b"requestURI" => Field::Slot(Slot::RequestUri, NeededText),
+        b"verb" => Field::Slot(Slot::Verb, NeededText),
+        b"user" => Field::Part(user_field),
+        b"impersonatedUser" => Field::Part(impersonated_field),
+        b"sourceIPs" => Field::Slot(Slot::SourceIps, List),
+        b"userAgent" => Field::Slot(Slot::UserAgent, Text),
+        b"objectRef" => Field::Part(object_field),
+        b"responseStatus" => Field::Part(status_field),
+        b"requestObject" => Field::Slot(Slot::RequestObject, Any),
+        b"responseObject" => Field::Slot(Slot::ResponseObject, Any),
+        b"requestReceivedTimestamp" => Field::Slot(Slot::RequestReceived, NeededText),
+        b"stageTimestamp" => Field::Slot(Slot::StageTimestamp, NeededText),
+        b"annotations" => Field::Slot(Slot::Annotations, Map),
+        b"authenticationMetadata" => Field::Slot(Slot::AuthenticationMetadata, Map),
+        b"items" => Field::Items,
+        _ => return None,
+    })
+}
 
-/// The keys of the authenticated caller.
-const USER: [(&str, Field); 4] = [
-    (
-        r#""username":"#,
-        Field::Slot(Slot::UserName, Shape::NeededText),
-    ),
-    (r#""uid":"#, Field::Slot(Slot::UserUid, Shape::Text)),
-    (r#""groups":"#, Field::Slot(Slot::UserGroups, Shape::List)),
-    (r#""extra":"#, Field::Slot(Slot::UserExtra, Shape::Map)),
-];
+fn user_field(key: &str) -> Option<Field> {
+    Some(match key.as_bytes() {
+        b"username" => Field::Slot(Slot::UserName, Shape::NeededText),
+        b"uid" => Field::Slot(Slot::UserUid, Shape::Text),
+        b"groups" => Field::Slot(Slot::UserGroups, Shape::List),
+        b"extra" => Field::Slot(Slot::UserExtra, Shape::Map),
+        _ => return None,
+    })
+}
 
-/// The keys of whom the caller acts as.
-const IMPERSONATED: [(&str, Field); 4] = [
-    (
-        r#""username":"#,
-        Field::Slot(Slot::ImpersonatedName, Shape::NeededText),
-    ),
-    (r#""uid":"#, Field::Slot(Slot::ImpersonatedUid, Shape::Text)),
-    (
-        r#""groups":"#,
-        Field::Slot(Slot::ImpersonatedGroups, Shape::List),
-    ),
-    (
-        r#""extra":"#,
-        Field::Slot(Slot::ImpersonatedExtra, Shape::Map),
-    ),
-];
+fn impersonated_field(key: &str) -> Option<Field> {
+    Some(match key.as_bytes() {
+        b"username" => Field::Slot(Slot::ImpersonatedName, Shape::NeededText),
+        b"uid" => Field::Slot(Slot::ImpersonatedUid, Shape::Text),
+        b"groups" => Field::Slot(Slot::ImpersonatedGroups, Shape::List),
+        b"extra" => Field::Slot(Slot::ImpersonatedExtra, Shape::Map),
+        _ => return None,
+    })
+}
 
-/// The keys of `objectRef`.
-const OBJECT: [(&str, Field); 8] = [
-    (r#""resource":"#, Field::Slot(Slot::Resource, Shape::Text)),
-    (r#""namespace":"#, Field::Slot(Slot::Namespace, Shape::Text)),
-    (r#""name":"#, Field::Slot(Slot::Name, Shape::Text)),
-    (r#""uid":"#, Field::Slot(Slot::Uid, Shape::Text)),
-    (r#""apiGroup":"#, Field::Slot(Slot::ApiGroup, Shape::Text)),
-    (
-        r#""apiVersion":"#,
-        Field::Slot(Slot::ObjectApiVersion, Shape::Text),
-    ),
-    (
-        r#""resourceVersion":"#,
-        Field::Slot(Slot::ResourceVersion, Shape::Text),
-    ),
-    (
-        r#""subresource":"#,
-        Field::Slot(Slot::Subresource, Shape::Text),
-    ),
-];
+fn object_field(key: &str) -> Option<Field> {
+    let slot = match key.as_bytes() {
+        b"resource" => Slot::Resource,
+        b"namespace" => Slot::Namespace,
+        b"name" => Slot::Name,
+        b"uid" => Slot::Uid,
+        b"apiGroup" => Slot::ApiGroup,
+        b"apiVersion" => Slot::ObjectApiVersion,
+        b"resourceVersion" => Slot::ResourceVersion,
+        b"subresource" => Slot::Subresource,
+        _ => return None,
+    };
+    Some(Field::Slot(slot, Shape::Text))
+}
 
-/// The keys of `responseStatus`.
-const STATUS: [(&str, Field); 5] = [
-    (r#""status":"#, Field::Slot(Slot::StatusStatus, Shape::Text)),
-    (
-        r#""message":"#,
-        Field::Slot(Slot::StatusMessage, Shape::Text),
-    ),
-    (r#""reason":"#, Field::Slot(Slot::StatusReason, Shape::Text)),
-    (
-        r#""details":"#,
-        Field::Slot(Slot::StatusDetails, Shape::Map),
-    ),
-    (r#""code":"#, Field::Slot(Slot::StatusCode, Shape::Number)),
-];
+fn status_field(key: &str) -> Option<Field> {
+    Some(match key.as_bytes() {
+        b"code" => Field::Slot(Slot::StatusCode, Shape::Number),
+        b"status" => Field::Slot(Slot::StatusStatus, Shape::Text),
+        b"reason" => Field::Slot(Slot::StatusReason, Shape::Text),
+        b"message" => Field::Slot(Slot::StatusMessage, Shape::Text),
+        b"details" => Field::Slot(Slot::StatusDetails, Shape::Map),
+        _ => return None,
+    })
+}

@@ -4,6 +4,8 @@
 //! Written by hand because slices need positions, which serde's visitors do not have;
 //! the tests hold it to what `serde_json` accepts.
 
+use wide::u8x16;
+
 use super::nesting::Nesting;
 
 /// Where a text stopped being JSON.
@@ -20,12 +22,13 @@ pub(super) struct Cursor<'b> {
 /// How many bytes of a string are looked at together.
 const LANES: usize = 16;
 
-/// Where reading a string must stop: a quote, a backslash or a control character. Each byte of
-/// the answer is all ones or all zeros. Written so that the compiler makes it a few vector
-/// instructions.
-fn stops(bytes: &[u8; LANES]) -> u128 {
-    let is_stop = |byte: u8| (byte == b'"') | (byte == b'\\') | (byte < 0x20);
-    u128::from_le_bytes(bytes.map(|byte| 0u8.wrapping_sub(u8::from(is_stop(byte)))))
+/// The bytes of a string at which reading must stop: quote, backslash, control characters. One
+/// bit each, the first byte lowest.
+fn stops(bytes: [u8; LANES]) -> u32 {
+    let bytes = u8x16::new(bytes);
+    let is = |byte: u8| bytes.simd_eq(u8x16::splat(byte));
+    let is_control = bytes.min(u8x16::splat(0x1f)).simd_eq(bytes);
+    (is(b'"') | is(b'\\') | is_control).to_bitmask()
 }
 
 impl<'b> Cursor<'b> {
@@ -78,55 +81,27 @@ impl<'b> Cursor<'b> {
         }
     }
 
-    /// Steps over `text` when it comes next, without white space before it.
-    pub(super) fn eat_text(&mut self, text: &str) -> bool {
-        let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
-        let comes = rest.starts_with(text.as_bytes());
-        self.at += if comes { text.len() } else { 0 };
-        comes
-    }
-
     /// Steps over one value of any kind and depth and gives its raw text.
     pub(super) fn value(&mut self) -> Result<&'b str, Fault> {
-        let first = self.peek().ok_or(Fault)?;
+        self.peek();
         let start = self.at;
-        if matches!(first, b'{' | b'[') {
-            self.container()?;
-        } else {
-            self.scalar(first)?;
-        }
-        Ok(self.since(start))
-    }
-
-    /// Steps over a string, number or literal, of which `first` is the first byte.
-    fn scalar(&mut self, first: u8) -> Result<(), Fault> {
-        match first {
-            b'"' => self.string().map(|_| ()),
-            b'-' | b'0'..=b'9' => self.number(),
-            b't' => self.literal("true"),
-            b'f' => self.literal("false"),
-            b'n' => self.literal("null"),
-            _ => Err(Fault),
-        }
-    }
-
-    /// Steps over an object or array and all that is in it.
-    fn container(&mut self) -> Result<(), Fault> {
         let mut open = Nesting::default();
         loop {
-            let first = self.peek().ok_or(Fault)?;
-            let opened = matches!(first, b'{' | b'[');
-            if opened {
-                self.at += 1;
-                open.push(first == b'{');
-            } else {
-                self.scalar(first)?;
-            }
+            let opened = match self.peek().ok_or(Fault)? {
+                b'"' => self.string().map(|_| false)?,
+                b'{' => self.open(&mut open, true),
+                b'[' => self.open(&mut open, false),
+                b'-' | b'0'..=b'9' => self.number().map(|()| false)?,
+                b't' => self.literal(b"true")?,
+                b'f' => self.literal(b"false")?,
+                b'n' => self.literal(b"null")?,
+                _ => return Err(Fault),
+            };
             let mut first = opened;
             // Closes what ends here and goes on to the next value.
             loop {
                 let Some(is_object) = open.innermost_is_object() else {
-                    return Ok(());
+                    return Ok(self.since(start));
                 };
                 let closing = if is_object { b'}' } else { b']' };
                 if self.eat(closing) {
@@ -145,6 +120,12 @@ impl<'b> Cursor<'b> {
         }
     }
 
+    fn open(&mut self, open: &mut Nesting, is_object: bool) -> bool {
+        self.at += 1;
+        open.push(is_object);
+        true
+    }
+
     /// Steps over a string; the cursor is at its opening quote. A string without its closing one
     /// takes the cursor to the end. Says whether there are escapes in it.
     fn string(&mut self) -> Result<bool, Fault> {
@@ -153,9 +134,9 @@ impl<'b> Cursor<'b> {
         let mut at = self.at + 1;
         loop {
             while let Some(chunk) = bytes.get(at..).and_then(<[u8]>::first_chunk) {
-                let marks = stops(chunk);
-                if marks != 0 {
-                    at += marks.trailing_zeros() as usize / 8;
+                let stops = stops(*chunk);
+                if stops != 0 {
+                    at += stops.trailing_zeros() as usize;
                     break;
                 }
                 at += LANES;
@@ -201,12 +182,13 @@ impl<'b> Cursor<'b> {
         if count > 0 { Ok(()) } else { Err(Fault) }
     }
 
-    fn literal(&mut self, word: &str) -> Result<(), Fault> {
-        if self.eat_text(word) {
-            Ok(())
-        } else {
-            Err(Fault)
+    fn literal(&mut self, word: &[u8]) -> Result<bool, Fault> {
+        let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
+        if !rest.starts_with(word) {
+            return Err(Fault);
         }
+        self.at += word.len();
+        Ok(false)
     }
 
     /// Like [`eat`](Self::eat), but white space does not count.

@@ -27,10 +27,10 @@ pub struct Trace {
 /// Who acted, with what and from where.
 #[derive(Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 struct Caller {
-    cluster: Box<str>,
-    principal: PrincipalFacts,
-    credential: Option<CredentialFacts>,
-    origin: OriginFacts,
+    cluster: Arc<str>,
+    principal: Arc<PrincipalFacts>,
+    credential: Option<Arc<CredentialFacts>>,
+    origin: Arc<OriginFacts>,
 }
 
 /// The callers of late. A memo: what it gives depends on the event alone.
@@ -106,10 +106,10 @@ impl Trace {
     /// All of it, for people.
     pub(super) fn facts(&self) -> Facts {
         Facts {
-            cluster: self.caller.cluster.clone(),
-            principal: self.caller.principal.clone(),
+            cluster: Arc::clone(&self.caller.cluster),
+            principal: Arc::clone(&self.caller.principal),
             credential: self.caller.credential.clone(),
-            origin: self.caller.origin.clone(),
+            origin: Arc::clone(&self.caller.origin),
             target: self.target.clone(),
             evidence: self.evidence.clone(),
         }
@@ -159,9 +159,9 @@ impl Callers {
         }
         let caller = Arc::new(Caller {
             cluster: event.context().cluster.as_str().into(),
-            principal: PrincipalFacts::of(event),
-            credential: CredentialFacts::of(event),
-            origin: OriginFacts::of(event),
+            principal: Arc::new(PrincipalFacts::of(event)),
+            credential: CredentialFacts::of(event).map(Arc::new),
+            origin: Arc::new(OriginFacts::of(event)),
         });
         if self.known.len() >= CALLERS_MAX {
             self.known.clear();

@@ -1,6 +1,6 @@
 //! What an alert tells about an event: who, with what, from where, on what; owned and redacted.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -12,16 +12,17 @@ use super::{
 use crate::units::Time;
 
 /// The parts of one audit event that people are shown. Made only for events that matched a rule.
+/// What is told of the caller is shared: callers act more than once, and alerts hold many events.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
     /// The cluster that the event came from; empty when nobody named it.
-    pub cluster: Box<str>,
+    pub cluster: Arc<str>,
     /// The identity that the act is attributed to.
-    pub principal: PrincipalFacts,
+    pub principal: Arc<PrincipalFacts>,
     /// The credential that the caller showed, when the API server recorded one.
-    pub credential: Option<CredentialFacts>,
+    pub credential: Option<Arc<CredentialFacts>>,
     /// Where the request came from.
-    pub origin: OriginFacts,
+    pub origin: Arc<OriginFacts>,
     /// What was acted on.
     pub target: TargetFacts,
     /// The one event as evidence.
@@ -118,9 +119,9 @@ impl Facts {
     pub fn of(event: &Event<'_>) -> Self {
         Self {
             cluster: event.context().cluster.as_str().into(),
-            principal: PrincipalFacts::of(event),
-            credential: CredentialFacts::of(event),
-            origin: OriginFacts::of(event),
+            principal: Arc::new(PrincipalFacts::of(event)),
+            credential: CredentialFacts::of(event).map(Arc::new),
+            origin: Arc::new(OriginFacts::of(event)),
             target: TargetFacts::of(event),
             evidence: Evidence::of(event),
         }

@@ -74,6 +74,10 @@ impl<'b> Event<'b> {
     /// peer (types.go); callers write the first two as they like, so it is the last, unless that
     /// is a trusted proxy, whose word for the one before it counts.
     pub fn origin_ip(&self) -> Option<Cow<'b, str>> {
+        if self.context().trusted_proxies.is_empty() {
+            let last = json::elements(self.slots().raw(Slot::SourceIps)).last();
+            return last.map(json::unescape);
+        }
         self.split_origins().0
     }
 

@@ -133,7 +133,7 @@ fn labels_tell_alerts_apart() {
     };
     assert_eq!(fold(|_| {}), "fired 1 1");
     assert_eq!(
-        fold(|facts| facts.origin.ip = None),
+        fold(|facts| Arc::make_mut(&mut facts.origin).ip = None),
         "",
         "a known principal moves"
     );
@@ -141,14 +141,14 @@ fn labels_tell_alerts_apart() {
     assert_eq!(fold(|facts| facts.target.namespace = None), "fired 1 1");
     assert_eq!(fold(|facts| facts.cluster = "other".into()), "fired 1 1");
     assert_eq!(
-        fold(|facts| facts.principal.name = "bob".into()),
+        fold(|facts| Arc::make_mut(&mut facts.principal).name = "bob".into()),
         "fired 1 1"
     );
-    let anonymous = |facts: &mut Facts| facts.principal.kind = "anonymous";
+    let anonymous = |facts: &mut Facts| Arc::make_mut(&mut facts.principal).kind = "anonymous";
     assert_eq!(fold(anonymous), "fired 1 1");
     let elsewhere = |facts: &mut Facts| {
-        facts.principal.kind = "anonymous";
-        facts.origin.ip = Some("198.51.100.8".into());
+        Arc::make_mut(&mut facts.principal).kind = "anonymous";
+        Arc::make_mut(&mut facts.origin).ip = Some("198.51.100.8".into());
     };
     assert_eq!(
         fold(elsewhere),

@@ -251,11 +251,11 @@ pub(in crate::notify) fn hostile(
         } else {
             value.into()
         };
-        facts.principal.name = value.clone();
-        facts.principal.impersonator = (!several).then(|| value.clone());
-        facts.principal.groups = vec![value.clone(); 9];
-        facts.origin.ip = Some(value.clone());
-        facts.origin.user_agent = value.clone();
+        Arc::make_mut(&mut facts.principal).name = value.clone();
+        Arc::make_mut(&mut facts.principal).impersonator = (!several).then(|| value.clone());
+        Arc::make_mut(&mut facts.principal).groups = vec![value.clone(); 9];
+        Arc::make_mut(&mut facts.origin).ip = Some(value.clone());
+        Arc::make_mut(&mut facts.origin).user_agent = value.clone();
         facts.target.verb = value.clone();
         facts.target.resource = Some(value.clone());
         facts.target.subresource = Some(value.clone());
