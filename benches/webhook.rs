@@ -34,7 +34,7 @@ use auditwatch::{
         Intake, SourceMetrics,
         webhook::{Journals, Webhook, WebhookSettings},
     },
-    store::journal::JournalMetrics,
+    store::{self, journal::JournalMetrics},
     telemetry::{Health, Metrics},
     units::ByteSize,
 };
@@ -214,11 +214,11 @@ fn the_webhook_alone(lasts: Duration) -> Result<f64, Failure> {
         let running = tokio::spawn(webhook.run());
         let reading = tokio::spawn(async move { while batches.recv().await.is_some() {} });
         drop(intake);
-        let rate = post_all(address, lasts).await?;
+        let (answered, took) = post_all(address, lasts).await?;
         stop.cancel();
         running.await?;
         reading.await?;
-        Ok(rate)
+        Ok(answered as f64 / took.as_secs_f64())
     })
 }
 
@@ -228,10 +228,9 @@ fn the_whole_daemon(lasts: Duration) -> Result<f64, Failure> {
     tokio::runtime::Runtime::new()?.block_on(async {
         let app = App::start(daemon(folder.path())).await?;
         let start = Instant::now();
-        let rate = post_all(app.webhooks()[0], lasts).await?;
-        let took = start.elapsed();
+        let (answered, took) = post_all(app.webhooks()[0], lasts).await?;
+        let rate = answered as f64 / took.as_secs_f64();
         // As many as were answered come out at the other end, and none is lost.
-        let answered = (rate * took.as_secs_f64()).round() as u64;
         while received(app.metrics())? < answered {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
@@ -273,13 +272,13 @@ fn daemon(state: &Path) -> Settings {
         console: None,
         threads: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
         queue_max: Settings::QUEUE,
-        state: Some(state.to_owned()),
+        state: Some(store::Settings::new(state)),
     }
 }
 
-/// Posts from all connections; events a second that were answered 200.
-async fn post_all(address: SocketAddr, lasts: Duration) -> Result<f64, Failure> {
-    let posting = tokio::task::spawn_blocking(move || -> Result<f64, Failure> {
+/// Posts from all connections; how many events were answered 200, and in which time.
+async fn post_all(address: SocketAddr, lasts: Duration) -> Result<(u64, Duration), Failure> {
+    let posting = tokio::task::spawn_blocking(move || -> Result<(u64, Duration), Failure> {
         let (start, events) = (Instant::now(), Arc::new(AtomicU64::new(0)));
         let clients: Vec<_> = (0..CONNECTIONS)
             .map(|connection| {
@@ -290,7 +289,7 @@ async fn post_all(address: SocketAddr, lasts: Duration) -> Result<f64, Failure> 
         for client in clients {
             client.join().map_err(|_| "a client broke down")??;
         }
-        Ok(events.load(Ordering::Relaxed) as f64 / start.elapsed().as_secs_f64())
+        Ok((events.load(Ordering::Relaxed), start.elapsed()))
     });
     posting.await?
 }

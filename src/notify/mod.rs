@@ -279,7 +279,9 @@ impl Notifier {
             }
             Delivery::Forget(numbers) => {
                 for number in numbers {
-                    lanes.values().for_each(|lane| lane.forget(number));
+                    for lane in lanes.values() {
+                        lane.forget(number);
+                    }
                 }
             }
             Delivery::Dropped(dropped) => {

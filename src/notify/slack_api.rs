@@ -295,6 +295,8 @@ mod tests {
                 "chat.postMessage C123 in thread"
             ]
         );
+        let left = api.threads.lock().unwrap().by_group.len();
+        assert_eq!(left, 0, "what begins anew gets a message of its own");
         assert_eq!(
             server.requests()[0].0["authorization"],
             "Bearer xoxb-very-secret"

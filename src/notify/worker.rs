@@ -261,7 +261,9 @@ pub(super) async fn run<D: Deliver>(lane: Arc<Lane>, deliver: D) {
         pause: Duration::ZERO,
     };
     while let Some(next) = lane.next().await {
-        worker.send(&deliver, &next).await;
+        if !worker.send(&deliver, &next).await {
+            return;
+        }
     }
 }
 
@@ -274,26 +276,29 @@ struct Worker<'a> {
 }
 
 impl Worker<'_> {
-    /// Sends one message, or gives it up.
-    async fn send<D: Deliver>(&mut self, deliver: &D, next: &Next) {
+    /// Sends one message, or gives it up; false when it stays in the outbox for the next start.
+    async fn send<D: Deliver>(&mut self, deliver: &D, next: &Next) -> bool {
         let Next { message, since, .. } = next;
         let settings = &self.lane.settings;
         loop {
             if self.failures > 0 && since.elapsed() + self.pause > settings.age_max.to_std() {
                 self.give_up(DropReason::Expired, next);
-                return;
+                return true;
             }
             self.wait().await;
             self.lane.metrics.attempts.inc();
             let answer = timeout(settings.timeout.to_std(), deliver.deliver(message)).await;
             let Err(failure) = answer.unwrap_or_else(|_| Err(too_slow())) else {
                 self.delivered(next);
-                return;
+                return true;
             };
             self.failed(&failure);
             if failure.permanent {
                 self.give_up(DropReason::Rejected, next);
-                return;
+                return true;
+            }
+            if self.lane.is_kept() && self.lane.closing.is_cancelled() {
+                return false;
             }
         }
     }

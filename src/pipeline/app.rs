@@ -7,13 +7,13 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{mpsc, oneshot},
-    time::{Instant, timeout_at},
+    time::{Instant, timeout, timeout_at},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    Judge, LiveAlerts, RuleFiles, Settings,
-    bench::Bench,
+    Console, Judge, LiveAlerts, RuleFiles, Settings,
+    bench::{Bench, Parts},
     checkpoints::Checkpoints,
     console::ConsoleSender,
     counts::Counts,
@@ -27,11 +27,16 @@ use crate::{
     rule::{Loaded, RuleSet},
     source::{
         Intake, SourceError, SourceMetrics,
+        tail::Tailer,
         webhook::{Journals, Webhook},
     },
     store::{Keeper, OpenError, journal::JournalMetrics},
     telemetry::{Health, Metrics, catalogue},
 };
+
+/// How long it may take, when the time to stop is over, to put down what cannot be judged any more
+/// and to close the state.
+const GIVE_UP_WITHIN: Duration = Duration::from_secs(1);
 
 /// Why the pipeline could not start.
 #[derive(Debug, thiserror::Error)]
@@ -76,6 +81,7 @@ pub struct App {
     shows: TaskTracker,
     notifier: oneshot::Receiver<Notifier>,
     keeper: Option<Keeper>,
+    give_up: CancellationToken,
 }
 
 impl App {
@@ -120,14 +126,8 @@ impl App {
         let (shows, console_closed) = (TaskTracker::new(), CancellationToken::new());
         let console = match settings.console {
             None => None,
-            Some(console) => {
-                let unseen = counts.alerts_unseen.clone();
-                let (sender, show) = ConsoleSender::new(console, unseen, console_closed.clone());
-                spawn("console", shows.token(), show)?;
-                Some(sender)
-            }
+            Some(console) => Some(show(console, &counts, &console_closed, &shows)?),
         };
-        let live = Arc::new(LiveAlerts::default());
         let notifier = Notifier::start(
             settings.receivers,
             settings.delivery,
@@ -137,20 +137,18 @@ impl App {
         if let Some(keeping) = keeping {
             keeping.start(notifier.deliver())?;
         }
-        let checkpoints = keeper
-            .clone()
-            .map(|keeper| Checkpoints::new(keeper, stop.clone()));
-        let live_alerts = Arc::clone(&live);
-        let rules = Arc::clone(&set);
-        let bench = Bench::new(
+        let checkpoints = |keeper: &Keeper| Checkpoints::new(keeper.clone(), stop.clone());
+        let (give_up, live) = (CancellationToken::new(), Arc::default());
+        let bench = Bench::new(Parts {
             judge,
-            rules,
+            rules: Arc::clone(&set),
             counts,
-            live_alerts,
+            live: Arc::clone(&live),
             notifier,
             console,
-            checkpoints,
-        );
+            checkpoints: keeper.as_ref().map(checkpoints),
+            give_up: give_up.clone(),
+        });
         let failed = CancellationToken::new();
         let threads = Threads {
             workers: settings.threads.get(),
@@ -162,21 +160,10 @@ impl App {
             failed: failed.clone(),
         };
         let notifier = threads.spawn(bench, batches, new_rules)?;
-        let sources = TaskTracker::new();
-        for tailer in tailers {
-            spawn("tail", sources.token(), move || tailer.run())?;
-        }
         let webhooks = hooks.iter().map(Webhook::address).collect();
-        for hook in hooks {
-            sources.spawn(hook.run());
-        }
-        sources.close();
+        let sources = read(tailers, hooks)?;
         shows.close();
-        let watching = (Arc::clone(&reloader), stop.clone());
-        tokio::spawn(async move {
-            let (reloader, stop) = watching;
-            stop.run_until_cancelled(reloader.watch()).await
-        });
+        watch(Arc::clone(&reloader), stop.clone());
         Ok(Self {
             metrics,
             health,
@@ -190,6 +177,7 @@ impl App {
             shows,
             notifier,
             keeper,
+            give_up,
         })
     }
 
@@ -238,7 +226,17 @@ impl App {
         self.stop.cancel();
         // Time over shows below: the notifier comes only when everything before it has ended.
         let _ = timeout_at(deadline, self.sources.wait()).await;
-        let Ok(Ok(notifier)) = timeout_at(deadline, self.notifier).await else {
+        let mut judged = self.notifier;
+        let is_in_time = timeout_at(deadline, &mut judged).await;
+        let drained = is_in_time.is_ok();
+        let judged = if let Ok(judged) = is_in_time {
+            judged.ok()
+        } else {
+            self.give_up.cancel();
+            let judged = timeout(GIVE_UP_WITHIN, judged).await;
+            judged.ok().and_then(Result::ok)
+        };
+        let Some(notifier) = judged else {
             return Stopped {
                 drained: false,
                 undelivered: Vec::new(),
@@ -248,6 +246,7 @@ impl App {
         let undelivered = notifier.shutdown(left).await;
         if let Some(keeper) = self.keeper {
             let left = deadline.saturating_duration_since(Instant::now());
+            let left = left.max(GIVE_UP_WITHIN);
             // What it could not write in time is done again after the next start.
             let _ = tokio::task::spawn_blocking(move || keeper.stop(left)).await;
         }
@@ -256,10 +255,41 @@ impl App {
             tracing::warn!("stdout did not take all alerts in time");
         }
         Stopped {
-            drained: true,
+            drained,
             undelivered,
         }
     }
+}
+
+/// Starts showing alerts.
+fn show(
+    console: Console,
+    counts: &Counts,
+    closed: &CancellationToken,
+    shows: &TaskTracker,
+) -> io::Result<ConsoleSender> {
+    let unseen = counts.alerts_unseen.clone();
+    let (sender, show) = ConsoleSender::new(console, unseen, closed.clone());
+    spawn("console", shows.token(), show)?;
+    Ok(sender)
+}
+
+/// Reloads the rules whenever their files change, until the stop.
+fn watch(reloader: Arc<Reloader>, stop: CancellationToken) {
+    tokio::spawn(async move { stop.run_until_cancelled(reloader.watch()).await });
+}
+
+/// Starts reading.
+fn read(tailers: Vec<Tailer>, hooks: Vec<Webhook>) -> io::Result<TaskTracker> {
+    let sources = TaskTracker::new();
+    for tailer in tailers {
+        spawn("tail", sources.token(), move || tailer.run())?;
+    }
+    for hook in hooks {
+        sources.spawn(hook.run());
+    }
+    sources.close();
+    Ok(sources)
 }
 
 fn load_first(rules: &RuleFiles) -> Result<Arc<RuleSet>, StartError> {

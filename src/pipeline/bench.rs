@@ -9,6 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio_util::sync::CancellationToken;
+
 use super::{
     Judge, LiveAlerts,
     checkpoints::Checkpoints,
@@ -30,8 +32,8 @@ const IDLE: Duration = Duration::from_secs(1);
 /// At most one log line about rejects in this time.
 const REJECTS_TOLD_EVERY: Duration = Duration::from_secs(10);
 
-/// The judge's place.
-pub(super) struct Bench {
+/// What the judge's place is made of.
+pub(super) struct Parts {
     pub(super) judge: Judge,
     pub(super) rules: Arc<RuleSet>,
     pub(super) counts: Counts,
@@ -40,6 +42,13 @@ pub(super) struct Bench {
     pub(super) console: Option<ConsoleSender>,
     /// Where state survives; without it all is forgotten.
     pub(super) checkpoints: Option<Checkpoints>,
+    /// The time to stop is over.
+    pub(super) give_up: CancellationToken,
+}
+
+/// The judge's place.
+pub(super) struct Bench {
+    parts: Parts,
     tally: Tally,
     changes: Vec<Change>,
     /// When the last batch was judged, and how far event time was then.
@@ -48,28 +57,14 @@ pub(super) struct Bench {
 }
 
 impl Bench {
-    pub(super) fn new(
-        judge: Judge,
-        rules: Arc<RuleSet>,
-        counts: Counts,
-        live: Arc<LiveAlerts>,
-        notifier: Notifier,
-        console: Option<ConsoleSender>,
-        checkpoints: Option<Checkpoints>,
-    ) -> Self {
-        counts.rules(&rules);
-        let watermark = judge.engine().watermark();
-        for alert in judge.alerts().firing() {
-            live.apply(&Change::Updated(alert));
+    pub(super) fn new(parts: Parts) -> Self {
+        parts.counts.rules(&parts.rules);
+        for alert in parts.judge.alerts().firing() {
+            parts.live.apply(&Change::Updated(alert));
         }
+        let watermark = parts.judge.engine().watermark();
         Self {
-            judge,
-            rules,
-            counts,
-            live,
-            notifier,
-            console,
-            checkpoints,
+            parts,
             tally: Tally::default(),
             changes: Vec::new(),
             last: (Instant::now(), watermark),
@@ -91,23 +86,22 @@ impl Bench {
             self.tell();
             self.look();
         }
-        match self.checkpoints.take() {
+        if let Some(checkpoints) = self.parts.checkpoints.take() {
             // What is new in open alerts is told in time after the next start.
-            Some(checkpoints) => checkpoints.finish(&mut self.judge),
-            None => {
-                self.judge.flush(&mut self.changes);
-                self.tell();
-            }
+            checkpoints.finish(&mut self.parts.judge);
+        } else {
+            self.parts.judge.flush(&mut self.changes);
+            self.tell();
         }
-        self.counts.state(&self.judge);
-        self.notifier
+        self.parts.counts.state(&self.parts.judge);
+        self.parts.notifier
     }
 
     /// The next outcome, once there is one; `None` when the workers have ended. Meanwhile a
     /// checkpoint may come due.
     fn next(&mut self, worker: &Receiver<Outcome>) -> Option<Outcome> {
         loop {
-            let checkpoints = self.checkpoints.as_ref();
+            let checkpoints = self.parts.checkpoints.as_ref();
             let Some(patience) = checkpoints.and_then(Checkpoints::patience) else {
                 return worker.recv().ok();
             };
@@ -120,16 +114,19 @@ impl Bench {
     }
 
     fn look(&mut self) {
-        if let Some(checkpoints) = &mut self.checkpoints {
-            checkpoints.look(&mut self.judge);
+        if let Some(checkpoints) = &mut self.parts.checkpoints {
+            checkpoints.look(&mut self.parts.judge);
         }
     }
 
     fn judge(&mut self, observed: Observed) {
+        if self.parts.give_up.is_cancelled() {
+            self.give_up(&observed);
+            return;
+        }
         let now = clock();
         let Self {
-            judge,
-            counts,
+            parts: Parts { judge, counts, .. },
             tally,
             changes,
             ..
@@ -141,23 +138,30 @@ impl Bench {
         }
         tally.rejects = observed.rejects;
         counts.batch(tally, clock());
-        self.last = (Instant::now(), self.judge.engine().watermark());
+        self.last = (Instant::now(), self.parts.judge.engine().watermark());
         if let Some(reject) = &observed.reject {
             self.tell_reject(reject);
         }
-        if let Some(checkpoints) = &mut self.checkpoints {
+        if let Some(checkpoints) = &mut self.parts.checkpoints {
             checkpoints.judged(observed.position);
         }
         drop(observed.room);
     }
 
+    /// What is given up is neither judged nor said to be read.
+    fn give_up(&mut self, observed: &Observed) {
+        self.tally.dropped = observed.observations.len() as u64;
+        self.tally.rejects = observed.rejects;
+        self.parts.counts.batch(&mut self.tally, clock());
+    }
+
     /// Every worker hands the new rules on; the first of them counts.
     fn take_rules(&mut self, rules: Arc<RuleSet>) {
-        if !Arc::ptr_eq(&rules, &self.rules) {
-            self.judge.replace_rules(Arc::clone(&rules));
-            self.counts.rules(&rules);
-            self.rules = rules;
-            if let Some(checkpoints) = &mut self.checkpoints {
+        if !Arc::ptr_eq(&rules, &self.parts.rules) {
+            self.parts.judge.replace_rules(Arc::clone(&rules));
+            self.parts.counts.rules(&rules);
+            self.parts.rules = rules;
+            if let Some(checkpoints) = &mut self.parts.checkpoints {
                 checkpoints.judged(None);
             }
         }
@@ -170,19 +174,21 @@ impl Bench {
         let idle = since.elapsed();
         if idle >= IDLE && watermark > Time::MIN {
             let idle = Span::from_micros(idle.as_micros() as i64);
-            self.judge.advance(watermark.plus(idle), &mut self.changes);
+            self.parts
+                .judge
+                .advance(watermark.plus(idle), &mut self.changes);
         }
-        self.counts.state(&self.judge);
+        self.parts.counts.state(&self.parts.judge);
     }
 
     fn tell(&mut self) {
         for change in self.changes.drain(..) {
-            self.live.apply(&change);
-            match &mut self.checkpoints {
-                Some(checkpoints) => checkpoints.tell(&change, &self.notifier),
-                None => self.notifier.tell(&change),
+            self.parts.live.apply(&change);
+            match &mut self.parts.checkpoints {
+                Some(checkpoints) => checkpoints.tell(&change, &self.parts.notifier),
+                None => self.parts.notifier.tell(&change),
             }
-            if let Some(console) = &self.console {
+            if let Some(console) = &self.parts.console {
                 console.tell(&change);
             }
         }

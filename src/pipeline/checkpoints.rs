@@ -149,6 +149,9 @@ impl Checkpoints {
     /// Writes what is left. What cannot be written in time is read and judged again after the
     /// next start.
     pub(super) fn finish(mut self, judge: &mut Judge) {
+        if self.keeper.is_failing() && !self.notes.is_empty() {
+            self.keeper.hurry(std::mem::take(&mut self.notes));
+        }
         let is_idle = self.keeper.wait(LAST_WITHIN);
         if is_idle && self.is_due {
             self.hand_over(judge);

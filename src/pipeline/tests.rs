@@ -1,5 +1,7 @@
 //! The whole app in this process: bytes in at a file or socket, alerts out at a receiver.
 
+mod kept;
+
 use std::{
     fs::{self, OpenOptions},
     io::{self, Write as _},

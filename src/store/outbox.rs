@@ -179,7 +179,7 @@ pub(super) fn orphan(
         }
         let dead = connection.execute(
             "UPDATE outbox SET standing = 'dead', reason = 'receiver removed', since = ?2
-             WHERE receiver = ?1 AND standing <> 'dead'",
+             WHERE receiver = ?1 AND standing IN ('waiting', 'retry')",
             params![receiver, now.micros()],
         )?;
         if dead > 0 {

@@ -102,7 +102,7 @@ fn note(id: &str, receiver: &str, level: u8) -> Note {
         receiver: receiver.into(),
         about: id.split('.').next().unwrap_or_default().into(),
         level,
-        is_update: id.ends_with("u"),
+        is_update: id.ends_with('u'),
         made_at: Time::from_micros(5),
         payload: Arc::from(id.as_bytes()),
     }
@@ -399,11 +399,17 @@ fn an_operator_sends_again_and_drops() {
 fn what_waits_for_a_receiver_that_is_gone_becomes_dead_letters() {
     let dir = tempfile::tempdir().unwrap();
     let running = Running::start(dir.path(), 100);
-    running.commit(notes([note("a.f", "pager", 3), note("a.f", "soc", 3)]));
+    running.commit(notes([
+        note("a.f", "pager", 3),
+        note("a.f", "soc", 3),
+        note("b.f", "pager", 3),
+    ]));
     running.new_notes();
     running.stop();
+    let mut outbox = Outbox::open(dir.path()).unwrap();
+    assert_eq!(outbox.drop(&Which::These(vec!["3".to_owned()])), Ok(1));
     let running = Running::start(dir.path(), 100);
-    let dead = Outbox::open(dir.path()).unwrap().list(true, 10).unwrap();
+    let dead = outbox.list(true, 10).unwrap();
     assert_eq!((dead.len(), &*dead[0].reason), (1, "receiver removed"));
     assert_eq!(&*dead[0].note.receiver, "pager");
     running.stop();

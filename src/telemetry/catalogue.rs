@@ -71,7 +71,9 @@ catalogue! {
     EVENTS_LATE: Counter "auditwatch_events_late_total" []
         "Audit events older than the allowed lateness. Rules on single events saw them; windows may have closed.";
     EVENTS_DROPPED: Counter "auditwatch_events_dropped_total" ["reason"]
-        "Audit events that were taken in and given up, by reason.";
+        "Audit events that were taken in and given up, by reason: shutdown (the time to stop was over; with --state they are read again at the next start).";
+    EVENTS_CLAMPED: Counter "auditwatch_events_clamped_total" []
+        "Audit events whose time was set back to our clock, because it lay too far in the future.";
     EVENT_DELAY_SECONDS: Histogram "auditwatch_event_delay_seconds" []
         "From an event's stageTimestamp to the end of its evaluation, by our clock.";
     SOURCE_RECEIVED_BYTES: Counter "auditwatch_source_received_bytes_total" ["source"]
@@ -118,6 +120,8 @@ catalogue! {
         "Requests that are remembered so that each counts once.";
     STATE_EVICTED: Counter "auditwatch_state_evicted_total" ["table"]
         "State that had to go before its time because a table was full.";
+    MATCHES_UNCOUNTED: Counter "auditwatch_matches_uncounted_total" ["reason"]
+        "What conditions over several events did not count, by reason: unkeyed (the event lacks a field of the key), combinations (too many values of fields with several), evidence (one step of a chain brought too many requests), forgotten (the end of a long request whose start is remembered no more).";
     STATE_BYTES: Gauge "auditwatch_state_bytes" []
         "About how much memory the engine's state takes.";
     CHECKPOINT_SECONDS: Histogram "auditwatch_checkpoint_duration_seconds" []

@@ -227,8 +227,16 @@ fn killed_at_any_moment_it_tells_what_an_uninterrupted_replay_tells() {
         child.wait().unwrap();
     }
     file.write_all(rest).unwrap();
+    let starts = || {
+        let said = fs::read_to_string(folder.path().join("stderr")).unwrap();
+        said.matches("watching audit.log").count()
+    };
+    let before = starts();
     let mut child = start(folder.path(), &recorder.url);
     let deadline = Instant::now() + PATIENCE;
+    while starts() == before && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(5));
+    }
     while essence(&recorder.last_words()) != essence(&expected) && Instant::now() < deadline {
         thread::sleep(Duration::from_millis(20));
     }

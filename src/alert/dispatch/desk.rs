@@ -120,20 +120,24 @@ impl Desk {
         }
     }
 
-    /// Tells what is to be told about a group, and notes it in `told`.
-    pub(super) fn tell(&mut self, view: &View<'_>, told: &mut Told, out: &mut Vec<Notification>) {
-        match self.telling.style {
-            Style::Digest { shown } => {
-                if let Some(notification) = self.state(view, told, shown.max(1)) {
-                    self.send(notification, view.now, out);
-                }
-            }
-            Style::Each { at_most } => {
-                for notification in self.changes(view, told, at_most.max(1)) {
-                    self.send(notification, view.now, out);
-                }
-            }
+    /// Tells what is to be told about a group, and notes it in `told`. Whether that was anything
+    /// but a repeat.
+    pub(super) fn tell(
+        &mut self,
+        view: &View<'_>,
+        told: &mut Told,
+        out: &mut Vec<Notification>,
+    ) -> bool {
+        let notifications = match self.telling.style {
+            Style::Digest { shown } => Vec::from_iter(self.state(view, told, shown.max(1))),
+            Style::Each { at_most } => self.changes(view, told, at_most.max(1)),
+        };
+        let mut is_news = false;
+        for notification in notifications {
+            is_news |= notification.reason != Reason::Repeat;
+            self.send(notification, view.now, out);
         }
+        is_news
     }
 
     /// Whether it is told again now.

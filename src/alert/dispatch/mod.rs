@@ -13,9 +13,11 @@
 
 mod desk;
 mod dispatcher;
+mod flush;
 mod group;
 mod inhibit;
 mod interval;
+mod join;
 mod labels;
 mod limit;
 mod matcher;

@@ -369,6 +369,32 @@ fn a_storm_is_a_handful_of_messages_that_count_everything() {
 }
 
 #[test]
+fn what_nobody_is_told_of_may_explain_others() {
+    let mut root = Route {
+        receivers: Vec::new(),
+        ..route(&[])
+    };
+    root.routes = vec![Route {
+        matchers: Matchers::parse("severity=low").unwrap(),
+        ..route(&[])
+    }];
+    let mut plan = plan(root, people("r"));
+    plan.inhibit_rules = vec![InhibitRule {
+        source: Matchers::parse("severity=critical").unwrap(),
+        target: Matchers::parse("severity=low").unwrap(),
+        equal: Vec::new(),
+    }];
+    let mut play = Play::new(plan);
+    let big = alert("z", "z", Severity::Critical, 1);
+    play.change(&fired(&big))
+        .change(&fired(&alert("x", "a", Severity::Low, 1)))
+        .until(60);
+    assert!(play.seen().is_empty());
+    play.change(&resolved(&big)).until(400);
+    assert_eq!(play.seen(), ["330 first +x/a#1 1/0"]);
+}
+
+#[test]
 fn machines_are_told_of_every_change_at_once() {
     let telling = Telling {
         style: Style::Each { at_most: 2 },

@@ -268,3 +268,84 @@ fn the_documented_example_is_valid() {
     let configured = configured.unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(configured.warnings.to_string(), "");
 }
+
+/// Whatever fails, no secret gets out: not in what is logged, measured, shown or reported.
+#[tokio::test]
+async fn secrets_stay_within() {
+    const CANARY: &str = "canary-4711";
+    let folder = tempfile::tempdir().unwrap();
+    // Nobody listens on the discard port, so every receiver fails.
+    for (name, text) in [
+        ("key", CANARY.to_owned()),
+        ("url", format!("http://127.0.0.1:9/{CANARY}")),
+    ] {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    let text = format!("\
+sources: {{files: [/var/log/a.log]}}
+receivers:
+  - {{name: slack, slack: {{url_file: url}}}}
+  - {{name: hook, webhook: {{url_file: url}}}}
+  - {{name: am, alertmanager: {{urls: ['http://me:{CANARY}@127.0.0.1:9']}}}}
+  - {{name: page, pagerduty: {{routing_key_file: key, url: 'http://127.0.0.1:9/{CANARY}'}}}}
+  - {{name: chat, teams: {{url_file: url}}}}
+  - {{name: ops, opsgenie: {{api_key_file: key, url: 'http://127.0.0.1:9/{CANARY}'}}}}
+  - name: mail
+    email: {{smarthost: '127.0.0.1:9', from: a@example.com, to: b@example.com, username: me, password_file: key}}
+");
+    let source = SourceFile::new("c.yml", text);
+    let configured = load::read(source, folder.path(), &Overrides::default());
+    let settings = configured
+        .unwrap_or_else(|error| panic!("{error}"))
+        .settings;
+
+    let said = std::sync::Arc::<std::sync::Mutex<Vec<u8>>>::default();
+    let writer = std::sync::Arc::clone(&said);
+    let writer = move || Shared(std::sync::Arc::clone(&writer));
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_writer(writer)
+        .finish();
+    let guard = tracing::subscriber::set_default(subscriber);
+    let registry = prometheus::Registry::new();
+    let metrics = crate::notify::Metrics::new(&registry).unwrap();
+    let client = crate::notify::client().unwrap();
+    let receivers: Vec<_> = settings
+        .receivers
+        .iter()
+        .map(|receiver| receiver.build(&client).unwrap())
+        .collect();
+    let mut shown = format!("{settings:?} {receivers:?}");
+    let notifier = crate::notify::Notifier::start(receivers, settings.notify, &metrics, None);
+    notifier.tell(&crate::alert::Change::Fired(crate::alert::samples::burst(
+        3,
+    )));
+    let left = notifier.shutdown(std::time::Duration::from_secs(2)).await;
+    assert_eq!(left.len(), 7, "none was reached: {left:?}");
+    drop(guard);
+    shown.push_str(
+        &prometheus::TextEncoder::new()
+            .encode_to_string(&registry.gather())
+            .unwrap(),
+    );
+    let said = String::from_utf8(said.lock().unwrap().clone()).unwrap();
+    assert!(said.contains("cannot tell the receiver"), "{said}");
+    assert!(
+        !shown.contains(CANARY) && !said.contains(CANARY),
+        "{shown}\n{said}"
+    );
+}
+
+/// What was logged.
+struct Shared(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Shared {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
