@@ -274,10 +274,6 @@ impl Short {
         let number = self.first.wrapping_add(self.entries.len() as u32);
         let request = entry.request;
         self.unwritten.touch(self.first, number);
-        // Doubling would leave half of the largest table of all unused.
-        if self.entries.len() == self.entries.capacity() {
-            self.entries.reserve_exact(1_024 + self.entries.len() / 8);
-        }
         self.entries.push_back(entry);
         let (entries, first) = (&self.entries, self.first);
         let hash = |&number: &u32| entries[number.wrapping_sub(first) as usize].request as u64;
