@@ -87,7 +87,7 @@ fn each_mistake_is_one_clear_message() {
         (
             &watch,
             ["--slack-url-file", "empty"],
-            "`empty` is empty; write the URL into it",
+            "`empty` is empty; write the secret into it",
         ),
         (
             &watch,
@@ -280,7 +280,8 @@ fn it_watches_tells_reloads_and_ends() {
         "{started}"
     );
     let (_, address) = started.rsplit_once("http://").unwrap();
-    let address = address.trim_end_matches("/metrics");
+    let (address, rest) = address.split_once("/metrics").unwrap();
+    assert!(rest.contains("there is no --state DIR"), "{started}");
 
     fs::write(folder.path().join("audit.log"), format!("{EXEC}\n")).unwrap();
     let mut stdout = BufReader::new(daemon.child.stdout.take().unwrap());

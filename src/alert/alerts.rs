@@ -1,5 +1,9 @@
 //! The open alerts: folds detections into them, tells about changes, ages them in event time.
 
+mod persist;
+
+pub use persist::VERSION;
+
 use std::{collections::BTreeSet, sync::Arc};
 
 use hashbrown::HashMap;
@@ -72,6 +76,10 @@ pub struct Alerts {
     watermark: Time,
     bytes: usize,
     counts: Counts,
+    /// Labels of the open alerts that changed since their rows were last taken.
+    touched: BTreeSet<Arc<str>>,
+    /// Labels of alerts that are over although there is a row of them.
+    removed: BTreeSet<Arc<str>>,
 }
 
 #[derive(Debug)]
@@ -85,6 +93,8 @@ struct Open {
     due_at: Time,
     /// The time of its entry in `idle`.
     idle_at: Time,
+    /// Whether there is a row of it.
+    kept: bool,
 }
 
 impl Alerts {
@@ -98,6 +108,8 @@ impl Alerts {
             watermark: Time::MIN,
             bytes: 0,
             counts: Counts::default(),
+            touched: BTreeSet::new(),
+            removed: BTreeSet::new(),
         }
     }
 
@@ -154,9 +166,12 @@ impl Alerts {
         let from = out.len();
         let watermark = self.watermark;
         // The sort below undoes the order of the map.
-        for open in self.open.values_mut().filter(|open| open.alert.new > 0) {
-            open.update(watermark, out);
-            self.counts.updated += 1;
+        for (labels, open) in &mut self.open {
+            if open.alert.new > 0 {
+                open.update(watermark, out);
+                self.counts.updated += 1;
+                self.touched.insert(Arc::clone(labels));
+            }
         }
         sort(&mut out[from..]);
     }
@@ -205,10 +220,12 @@ impl Alerts {
             bytes,
             due_at: Time::MIN,
             idle_at,
+            kept: false,
         };
         open.alert.new = 0;
         open.due_at = open.due(&self.settings);
         self.due.insert((open.due_at, Arc::clone(&labels)));
+        self.touched.insert(Arc::clone(&labels));
         self.open.insert(labels, open);
     }
 
@@ -222,6 +239,7 @@ impl Alerts {
         let Some(open) = self.open.get_mut(labels) else {
             return;
         };
+        self.touched.insert(Arc::clone(labels));
         let alert = &mut open.alert;
         // What came late has older numbers than those that stand there.
         if ends_at >= alert.last_seen_at {
@@ -265,6 +283,7 @@ impl Alerts {
         if open.alert.new > 0 && self.watermark >= open.update_at(&self.settings) {
             open.update(self.watermark, out);
             self.counts.updated += 1;
+            self.touched.insert(Arc::clone(labels));
         }
         open.due_at = open.due(&self.settings);
         self.due.insert((open.due_at, Arc::clone(labels)));
@@ -276,11 +295,16 @@ impl Alerts {
             bytes,
             due_at,
             idle_at,
+            kept,
             ..
         }) = self.open.remove(labels)
         else {
             return;
         };
+        self.touched.remove(labels);
+        if kept {
+            self.removed.insert(Arc::clone(labels));
+        }
         self.due.remove(&(due_at, Arc::clone(labels)));
         self.idle
             .remove(&(alert.severity(), idle_at, Arc::clone(labels)));
@@ -371,7 +395,7 @@ fn new_alert(labels: &str, detection: Detection, starts_at: Time) -> Alert {
         fingerprint: labels::fingerprint(labels),
         status: Status::Firing,
         rule: detection.rule,
-        cluster: facts.cluster.clone(),
+        cluster: Box::from(&*facts.cluster),
         key: detection.key,
         shared: Shared::of(&facts),
         principals: Several::default(),

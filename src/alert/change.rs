@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Several, Shared};
 use crate::{
     event::Facts,
@@ -10,7 +12,7 @@ use crate::{
 };
 
 /// Whether the alert still goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Status {
     /// It goes on, as far as we know.
     Firing,
@@ -29,7 +31,7 @@ impl Status {
 }
 
 /// Detections with the same labels, folded. Times are event time.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Alert {
     /// Names this alert for as long as it lives: 32 hex digits, made from the fingerprint and
     /// the moment it first fired at, so that reading the same events again makes the same id.
@@ -96,7 +98,7 @@ impl Alert {
 }
 
 /// What happened to an alert, with the whole alert as it is now.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Change {
     /// It is new.
     Fired(Arc<Alert>),

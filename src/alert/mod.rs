@@ -2,12 +2,15 @@
 //!
 //! [`Alerts`] folds detections with the same labels into one [`Alert`], which fires, is updated
 //! while it goes on, and resolves after quiet, all in event time. Next to it stand the words that
-//! every message uses ([`words`]) and the one JSON form ([`to_json`]).
+//! every message uses ([`words`]) and the one JSON form ([`to_json`]). [`dispatch`] decides who is
+//! told what and when.
 //!
-//! Not here: who is told, and how (`notify`, `report`).
+//! Not here: how people are told (`notify`, `report`).
 
 mod alerts;
+pub mod brief;
 mod change;
+pub mod dispatch;
 mod json;
 mod labels;
 mod quotes;
@@ -15,7 +18,7 @@ mod shared;
 mod text;
 pub mod words;
 
-pub use alerts::{Alerts, Counts, Settings};
+pub use alerts::{Alerts, Counts, Settings, VERSION as SNAPSHOT_VERSION};
 pub use change::{Alert, Change, Status};
 pub use json::to_json;
 pub use quotes::{QUOTES_MAX, telling};

@@ -176,7 +176,8 @@ mod tests {
         for second in 0..300 {
             let mut facts = samples::facts_at(second);
             if second == 150 {
-                Arc::make_mut(&mut facts).origin.ip = Some("203.0.113.99".into());
+                let facts = Arc::make_mut(&mut facts);
+                Arc::make_mut(&mut facts.origin).ip = Some("203.0.113.99".into());
             }
             quote(&mut quotes, &mut is_thinned, &facts);
         }

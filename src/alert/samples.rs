@@ -20,7 +20,7 @@ pub(crate) fn at(seconds: i64) -> Time {
 pub(crate) fn facts_at(seconds: i64) -> Arc<Facts> {
     Arc::new(Facts {
         cluster: "prod-eu".into(),
-        principal: PrincipalFacts {
+        principal: Arc::new(PrincipalFacts {
             name: "system:serviceaccount:shop:web".into(),
             kind: "serviceaccount",
             impersonator: None,
@@ -28,17 +28,17 @@ pub(crate) fn facts_at(seconds: i64) -> Arc<Facts> {
                 "system:serviceaccounts".into(),
                 "system:authenticated".into(),
             ],
-        },
-        credential: Some(CredentialFacts {
+        }),
+        credential: Some(Arc::new(CredentialFacts {
             id: "JTI=7d1e3c52-9f0a-4c0e-8a35-0d1f5a2b9e11".into(),
             kind: "token",
-        }),
-        origin: OriginFacts {
+        })),
+        origin: Arc::new(OriginFacts {
             ip: Some("198.51.100.7".into()),
             scope: "public",
             client: "kubectl".into(),
             user_agent: "kubectl/v1.36.1 (linux/amd64) kubernetes/2c8c4f7".into(),
-        },
+        }),
         target: TargetFacts {
             verb: "get".into(),
             resource: Some("secrets".into()),
@@ -134,15 +134,15 @@ pub(crate) fn burst_changes() -> Vec<Change> {
 pub(crate) fn hostile() -> Arc<Alert> {
     let evil = "<!channel>\u{1b}[2J\u{202e}*x*`y`\n& \u{9b}31m<https://evil.example|click>";
     let mut facts = Facts::clone(&facts_at(0));
-    facts.principal.name = evil.into();
-    facts.principal.impersonator = Some(evil.into());
-    facts.principal.groups = vec![evil.into()];
-    facts.credential = Some(CredentialFacts {
+    Arc::make_mut(&mut facts.principal).name = evil.into();
+    Arc::make_mut(&mut facts.principal).impersonator = Some(evil.into());
+    Arc::make_mut(&mut facts.principal).groups = vec![evil.into()];
+    facts.credential = Some(Arc::new(CredentialFacts {
         id: evil.into(),
         kind: "other",
-    });
-    facts.origin.client = evil.into();
-    facts.origin.user_agent = evil.into();
+    }));
+    Arc::make_mut(&mut facts.origin).client = evil.into();
+    Arc::make_mut(&mut facts.origin).user_agent = evil.into();
     facts.target.name = Some(evil.into());
     facts.target.namespace = Some(evil.into());
     facts.evidence.uri = evil.into();
@@ -161,14 +161,14 @@ pub(crate) fn spray() -> Arc<Alert> {
     detection.evidence = (0..12)
         .map(|n| {
             let mut facts = Facts::clone(&facts_at(n));
-            facts.principal.name = format!("user-{n}@acme.example").into();
-            facts.principal.kind = "user";
+            Arc::make_mut(&mut facts.principal).name = format!("user-{n}@acme.example").into();
+            Arc::make_mut(&mut facts.principal).kind = "user";
             facts.credential = None;
-            facts.origin.ip = Some(format!("198.51.100.{}", n % 3 + 7).into());
+            Arc::make_mut(&mut facts.origin).ip = Some(format!("198.51.100.{}", n % 3 + 7).into());
             facts.target.resource = Some(["secrets", "pods", "nodes"][n as usize % 3].into());
             facts.target.namespace = (n % 2 == 0).then(|| format!("team-{n}").into());
-            facts.origin.user_agent = format!("python-requests/2.{n}").into();
-            facts.origin.client = "python".into();
+            Arc::make_mut(&mut facts.origin).user_agent = format!("python-requests/2.{n}").into();
+            Arc::make_mut(&mut facts.origin).client = "python".into();
             Arc::new(facts)
         })
         .collect();

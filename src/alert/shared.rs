@@ -1,12 +1,15 @@
 //! What the evidence of an alert has in common, and the first few of what differs.
 
+use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::event::{CredentialFacts, Facts, OriginFacts, PrincipalFacts, TargetFacts};
+use crate::event::{
+    CredentialFacts, Facts, OriginFacts, PrincipalFacts, TargetFacts, Word, word_or_none,
+};
 
 /// What all requests of an alert have in common; `None` where they differ, or none has it.
 /// It can only shrink, so the order of adding does not matter.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shared {
     /// `None` when names or kinds differ. Its impersonator is the common one, its groups are
     /// those that were always there.
@@ -20,20 +23,21 @@ pub struct Shared {
 }
 
 /// [`OriginFacts`] field by field.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(
     missing_docs,
     reason = "each is the field of OriginFacts of the same name"
 )]
 pub struct SharedOrigin {
     pub ip: Option<Box<str>>,
-    pub scope: Option<&'static str>,
+    #[serde(deserialize_with = "word_or_none")]
+    pub scope: Option<Word>,
     pub client: Option<Box<str>>,
     pub user_agent: Option<Box<str>>,
 }
 
 /// [`TargetFacts`] field by field.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(
     missing_docs,
     reason = "each is the field of TargetFacts of the same name"
@@ -50,8 +54,8 @@ impl Shared {
     /// One request has everything in common with itself.
     pub(super) fn of(facts: &Facts) -> Self {
         Self {
-            principal: Some(facts.principal.clone()),
-            credential: facts.credential.clone(),
+            principal: Some(PrincipalFacts::clone(&facts.principal)),
+            credential: facts.credential.as_deref().cloned(),
             origin: SharedOrigin::of(&facts.origin),
             target: SharedTarget::of(&facts.target),
         }
@@ -63,7 +67,7 @@ impl Shared {
             .principal
             .take()
             .and_then(|common| both(common, &facts.principal));
-        keep(&mut self.credential, facts.credential.as_ref());
+        keep(&mut self.credential, facts.credential.as_deref());
         self.origin.add(&facts.origin);
         self.target.add(&facts.target);
     }
@@ -130,7 +134,7 @@ fn keep<T: PartialEq>(common: &mut Option<T>, other: Option<&T>) {
 }
 
 /// Values of which there may be many: the first few distinct ones, and how many there are.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Several {
     first: Vec<Box<str>>,
     hashes: Vec<u64>,
@@ -183,9 +187,9 @@ mod tests {
         let mut second = first.clone();
         second.target.verb = "list".into();
         second.target.name = None;
-        second.origin.ip = Some("198.51.100.9".into());
-        second.principal.groups = vec!["system:authenticated".into()];
-        second.principal.impersonator = Some("bob".into());
+        Arc::make_mut(&mut second.origin).ip = Some("198.51.100.9".into());
+        Arc::make_mut(&mut second.principal).groups = vec!["system:authenticated".into()];
+        Arc::make_mut(&mut second.principal).impersonator = Some("bob".into());
         shared.add(&second);
         let principal = shared.principal.clone().unwrap();
         assert_eq!(principal.name, first.principal.name);
@@ -206,7 +210,7 @@ mod tests {
             (Some("public"), true)
         );
 
-        second.principal.name = "mallory".into();
+        Arc::make_mut(&mut second.principal).name = "mallory".into();
         second.credential = None;
         shared.add(&second);
         shared.add(&first);

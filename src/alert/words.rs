@@ -20,13 +20,21 @@ pub enum Piece {
 pub struct Phrase(pub Vec<Piece>);
 
 impl Phrase {
-    fn ours(mut self, text: impl Into<String>) -> Self {
+    /// Goes on in our own words.
+    pub(super) fn ours(mut self, text: impl Into<String>) -> Self {
         self.0.push(Piece::Ours(text.into()));
         self
     }
 
-    fn theirs(mut self, text: impl Into<String>) -> Self {
+    /// Goes on with a value.
+    pub(super) fn theirs(mut self, text: impl Into<String>) -> Self {
         self.0.push(Piece::Theirs(text.into()));
+        self
+    }
+
+    /// Goes on with all of another.
+    pub(super) fn with(mut self, other: Self) -> Self {
+        self.0.extend(other.0);
         self
     }
 
@@ -250,12 +258,12 @@ mod tests {
     #[test]
     fn names_the_real_and_the_effective_principal() {
         let acting = alert(2, |_, facts| {
-            facts.principal.impersonator = Some("bob".into());
+            Arc::make_mut(&mut facts.principal).impersonator = Some("bob".into());
         });
         let expected = "[bob] acting as [system:serviceaccount:shop:web] (service account)";
         assert_eq!(said(&who(&acting)), expected);
         let some = alert(2, |n, facts| {
-            facts.principal.impersonator = (n == 1).then(|| "bob".into());
+            Arc::make_mut(&mut facts.principal).impersonator = (n == 1).then(|| "bob".into());
         });
         let name = "system:serviceaccount:shop:web";
         let expected = format!("[{name}] (service account); 2 ways: [{name}], [{name} (by bob)]");
@@ -265,10 +273,10 @@ mod tests {
     #[test]
     fn names_those_who_have_no_name() {
         let unknown = alert(3, |n, facts| {
-            facts.principal.name = "".into();
-            facts.principal.kind = "unauthenticated";
-            facts.principal.groups.clear();
-            facts.origin.ip = Some(format!("198.51.100.{n}").into());
+            Arc::make_mut(&mut facts.principal).name = "".into();
+            Arc::make_mut(&mut facts.principal).kind = "unauthenticated";
+            Arc::make_mut(&mut facts.principal).groups.clear();
+            Arc::make_mut(&mut facts.origin).ip = Some(format!("198.51.100.{n}").into());
         });
         assert_eq!(
             said(&who(&unknown)),
@@ -286,7 +294,9 @@ mod tests {
     fn shows_only_groups_that_tell_something() {
         assert_eq!(groups(&alert(1, |_, _| {})), None);
         let admin = alert(1, |_, facts| {
-            facts.principal.groups.push("system:masters".into());
+            Arc::make_mut(&mut facts.principal)
+                .groups
+                .push("system:masters".into());
         });
         assert_eq!(said(&groups(&admin).unwrap()), "[system:masters]");
     }

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     units::{Span, Time},
-    window::{Held, Key, Limits, Table, TableStats},
+    window::{Held, Key, Limits, Owner, Rows, Table, TableStats, Unreadable},
 };
 
 /// What novelty means for a rule.
@@ -38,7 +40,7 @@ pub struct Novelty {
 }
 
 /// What is known of one key.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Known {
     /// Event time of the key's earliest occurrence.
     first: Time,
@@ -105,6 +107,23 @@ impl Novelty {
     /// Numbers for metrics.
     pub fn stats(&self) -> TableStats {
         self.table.stats()
+    }
+
+    /// Adds the rows that changed since this was last called.
+    pub fn changes(&mut self, owner: Owner, rows: &mut Rows) {
+        self.table.changes(owner, rows);
+    }
+
+    /// Takes up what all rows of an owner hold.
+    ///
+    /// # Errors
+    /// When the rows are not what [`changes`](Self::changes) wrote.
+    pub fn restore<'a>(
+        &mut self,
+        owner: Owner,
+        rows: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+    ) -> Result<(), Unreadable> {
+        self.table.restore(owner, rows, &mut |_| {})
     }
 
     /// Values that went before they were forgotten, because their key had too many.

@@ -1,8 +1,10 @@
 //! Rate: how much each key usually does in a step of time, and whether it does far more.
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     units::{Span, Time},
-    window::{Held, Key, Limits, Table, TableStats},
+    window::{Held, Key, Limits, Owner, Rows, Table, TableStats, Unreadable},
 };
 
 /// What far too much means for a rule.
@@ -51,7 +53,7 @@ pub struct Rate {
 }
 
 /// What is known of one key.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 struct Pace {
     /// Number of the newest step that had an occurrence.
     newest: i64,
@@ -64,7 +66,7 @@ struct Pace {
 }
 
 /// An open step.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Step {
     /// Occurrences so far.
     count: u64,
@@ -139,6 +141,23 @@ impl Rate {
     /// Numbers for metrics.
     pub fn stats(&self) -> TableStats {
         self.table.stats()
+    }
+
+    /// Adds the rows that changed since this was last called.
+    pub fn changes(&mut self, owner: Owner, rows: &mut Rows) {
+        self.table.changes(owner, rows);
+    }
+
+    /// Takes up what all rows of an owner hold.
+    ///
+    /// # Errors
+    /// When the rows are not what [`changes`](Self::changes) wrote.
+    pub fn restore<'a>(
+        &mut self,
+        owner: Owner,
+        rows: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+    ) -> Result<(), Unreadable> {
+        self.table.restore(owner, rows, &mut |_| {})
     }
 
     /// Memory of the table.

@@ -5,10 +5,12 @@
 mod check;
 mod explain;
 mod fields;
+mod outbox;
 mod replay;
 mod rule_set;
 mod rules;
 mod run;
+mod scoreboard;
 mod terminal;
 mod test;
 
@@ -39,8 +41,12 @@ enum Command {
     Test(test::TestArgs),
     /// Say why a rule did or did not match an event.
     Explain(explain::ExplainArgs),
+    /// Replay a labelled log and say which of its attacks were caught.
+    Scoreboard(scoreboard::ScoreboardArgs),
     /// List the fields that rules can name.
     Fields(fields::FieldsArgs),
+    /// See what waits for a receiver and what was given up; send it again or drop it.
+    Outbox(outbox::OutboxArgs),
     /// Print a completion script for a shell.
     Completions {
         /// The shell to complete in.
@@ -104,7 +110,9 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Rules(args) => rules::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Scoreboard(args) => scoreboard::run(&args),
         Command::Fields(args) => fields::run(&args),
+        Command::Outbox(args) => outbox::run(args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "auditwatch", &mut script);

@@ -25,6 +25,15 @@ pub(super) struct RuleArgs {
     /// Leave the shipped rules out.
     #[arg(long)]
     pub(super) no_shipped_rules: bool,
+    /// Switch on a rule that is off by itself, by its name or id; `all` for every one. Can be
+    /// given several times.
+    #[arg(
+        long,
+        value_name = "RULE",
+        env = "AUDITWATCH_ENABLE",
+        value_delimiter = ','
+    )]
+    pub(super) enable: Vec<String>,
 }
 
 impl RuleArgs {
@@ -37,6 +46,7 @@ impl RuleArgs {
         let settings = RuleSettings {
             paths: self.rules.clone(),
             shipped: !self.no_shipped_rules,
+            enable: self.enable.clone(),
             disable: Vec::new(),
         };
         let wrong = |error: RulesError| Failure::Wrong(error.to_string());

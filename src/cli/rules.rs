@@ -39,6 +39,7 @@ struct Listed<'s> {
     meta: &'s RuleMeta,
     extension: &'s Extension,
     reports: bool,
+    off: bool,
     correlation: Option<&'s Correlation>,
     fields: Vec<&'s str>,
 }
@@ -66,7 +67,7 @@ pub(super) fn run(args: &RulesArgs) -> Result<(), Failure> {
         }
         return Ok(out.flush()?);
     }
-    listed.retain(|rule| args.all || rule.reports);
+    listed.retain(|rule| args.all || rule.reports || rule.off);
     match args.output {
         Output::Json => listed
             .iter()
@@ -86,6 +87,7 @@ fn list(set: &RuleSet) -> Vec<Listed<'_>> {
         meta: &rule.meta,
         extension: &rule.extension,
         reports: rule.reports,
+        off: rule.extension.off && !rule.reports,
         correlation: None,
         fields: rule.fields().into_iter().map(Field::name).collect(),
     });
@@ -93,6 +95,7 @@ fn list(set: &RuleSet) -> Vec<Listed<'_>> {
         meta: &correlation.meta,
         extension: &correlation.extension,
         reports: correlation.reports,
+        off: false,
         correlation: Some(correlation),
         fields: Vec::new(),
     });
@@ -113,9 +116,10 @@ fn table(out: &mut impl Write, listed: &[Listed<'_>]) -> io::Result<()> {
         .max()
         .unwrap_or(0);
     for rule in listed {
+        let off = if rule.off { " (off)" } else { "" };
         writeln!(
             out,
-            "{:13}  {:width$}  {}",
+            "{:13}  {:width$}  {}{off}",
             rule.meta.severity, rule.meta.name, rule.meta.title
         )?;
     }
@@ -126,11 +130,17 @@ fn table(out: &mut impl Write, listed: &[Listed<'_>]) -> io::Result<()> {
             .count();
         (count > 0).then(|| format!("{count} {severity}"))
     });
+    let off = listed.iter().filter(|rule| rule.off).count();
     writeln!(
         out,
-        "\n{} rules: {}",
+        "\n{} rules: {}{}",
         listed.len(),
-        counts.collect::<Vec<_>>().join(", ")
+        counts.collect::<Vec<_>>().join(", "),
+        if off > 0 {
+            format!("; {off} off until `rules.enable` names them")
+        } else {
+            String::new()
+        }
     )
 }
 
@@ -153,7 +163,12 @@ fn page(out: &mut impl Write, set: &RuleSet, rule: &Listed<'_>) -> io::Result<()
     if !rule.fields.is_empty() {
         writeln!(out, "reads            {}", rule.fields.join(", "))?;
     }
-    if !rule.reports {
+    if rule.off {
+        writeln!(
+            out,
+            "alerts           none until `rules.enable` names it, or --enable"
+        )?;
+    } else if !rule.reports {
         writeln!(
             out,
             "alerts           none of its own: it feeds other rules"

@@ -74,6 +74,9 @@ pub(super) struct RunArgs {
     /// Leave the shipped rules out.
     #[arg(long)]
     no_shipped_rules: bool,
+    /// Rules that are off by themselves and shall alert; `all` for every one.
+    #[arg(long, value_name = "RULE", value_delimiter = ',')]
+    enable: Vec<String>,
     /// The least level that is told: informational (default), low, medium, high or critical.
     #[arg(long, value_name = "LEVEL")]
     min_level: Option<String>,
@@ -89,6 +92,10 @@ pub(super) struct RunArgs {
     /// Append alerts to a file, one JSON object a line.
     #[arg(long, value_name = "PATH")]
     alert_log: Option<String>,
+    /// Keep what must survive a restart in this folder: where to read on, what is counted, open
+    /// alerts, what is still to be told. Without it all is forgotten.
+    #[arg(long, value_name = "DIR")]
+    state: Option<String>,
     /// Address and port of metrics, health and API (default 127.0.0.1:9646); `off` for none.
     #[arg(long, value_name = "ADDR")]
     admin: Option<String>,
@@ -145,6 +152,7 @@ impl RunArgs {
                 "--no-shipped-rules",
                 self.no_shipped_rules.then(|| "false".to_owned()),
             )
+            .flag("rules.enable", "--enable", self.enable)
             .flag("alerts.min_level", "--min-level", self.min_level)
             .flag(
                 "receivers[].slack.url_file",
@@ -157,6 +165,7 @@ impl RunArgs {
                 self.alert_webhook,
             )
             .flag("receivers[].alert_log.path", "--alert-log", self.alert_log)
+            .flag("state.dir", "--state", self.state)
             .flag("admin.listen", "--admin", self.admin)
             .flag("threads", "--threads", self.threads)
             .flag("log.format", "--log-format", self.log_format)
@@ -288,7 +297,12 @@ async fn stop(app: App) -> Result<(), Failure> {
         undelivered,
     } = stopped;
     for left in undelivered {
-        tracing::error!(receiver = %left.receiver, messages = left.messages, "not told in time");
+        let (receiver, messages) = (&left.receiver, left.messages);
+        if left.is_kept {
+            tracing::warn!(%receiver, messages, "not told in time; told after the next start");
+        } else {
+            tracing::error!(%receiver, messages, "not told in time");
+        }
     }
     if drained {
         return Ok(());
@@ -353,6 +367,7 @@ fn pipeline_settings(
         }),
         threads: NonZeroUsize::new(settings.threads).unwrap_or(NonZeroUsize::MIN),
         queue_max: settings.queue_max,
+        state: settings.state.clone(),
     })
 }
 
@@ -395,11 +410,9 @@ fn what_runs(settings: &Settings, app: &App, admin: Option<&Admin>) -> String {
     let mut told = vec!["stdout".to_owned()];
     for receiver in &settings.receivers {
         told.push(match &receiver.target {
-            ReceiverTarget::AlertLog(path) => path.display().to_string(),
-            ReceiverTarget::Slack(_) if receiver.name == "slack" => "Slack".to_owned(),
-            ReceiverTarget::Slack(_) => format!("Slack ({})", receiver.name),
-            ReceiverTarget::Webhook(_) if receiver.name == "webhook" => "a webhook".to_owned(),
-            ReceiverTarget::Webhook(_) => format!("a webhook ({})", receiver.name),
+            ReceiverTarget::AlertLog { path, .. } => path.display().to_string(),
+            target if receiver.name == target.kind() => target.words().to_owned(),
+            target => format!("{} ({})", target.words(), receiver.name),
         });
     }
     let metrics = admin.map_or_else(
@@ -407,7 +420,11 @@ fn what_runs(settings: &Settings, app: &App, admin: Option<&Admin>) -> String {
         |admin| format!("metrics on http://{}/metrics", admin.address()),
     );
     let (sources, told) = (sources.join(", "), told.join(", "));
-    format!("watching {sources}; alerts on {told}; {metrics}")
+    let state = settings.state.as_ref().map_or_else(
+        || "a restart forgets all that was seen, because there is no --state DIR".to_owned(),
+        |state| format!("state in {}", state.dir.display()),
+    );
+    format!("watching {sources}; alerts on {told}; {metrics}; {state}")
 }
 
 /// The signals that end a daemon.

@@ -50,7 +50,9 @@ pub(super) fn run(args: &TestArgs) -> Result<(), Failure> {
             "no case here: cases are in files that end with .cases.yml, beside their rule".into(),
         ));
     }
-    let rules = Arc::new(rule_set::load(&layers)?.set);
+    let mut rules = rule_set::load(&layers)?.set;
+    rules.enable_all();
+    let rules = Arc::new(rules);
     let problems = Problems::new();
     let mut cases: Vec<(Arc<SourceFile>, Case)> = Vec::new();
     for path in files {

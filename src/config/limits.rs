@@ -1,9 +1,10 @@
-//! The sections `engine`, `alerts`, `notify` and `log`: lengths of time, caps and words.
+//! The sections `engine`, `alerts`, `notify`, `state` and `log`: lengths of time, caps and words.
 
 use super::{receivers::LEVELS, section::Section};
 use crate::{
     alert, detect, notify,
     rule::Severity,
+    store,
     telemetry::{LogFormat, LogSettings},
     units::{ByteSize, Span},
 };
@@ -94,6 +95,18 @@ pub(super) fn notify(mut section: Section<'_>) -> notify::Settings {
         );
     }
     settings
+}
+
+/// Where state survives, if somebody says so.
+pub(super) fn state(mut section: Section<'_>) -> Option<store::Settings> {
+    let dir = section.path("dir");
+    let mut outbox_max = store::Settings::OUTBOX_MAX;
+    section.count("outbox_max", &mut outbox_max, 1, 10_000_000);
+    section.finish();
+    dir.map(|dir| store::Settings {
+        outbox_max,
+        ..store::Settings::new(dir.value)
+    })
 }
 
 pub(super) fn logs(mut section: Section<'_>) -> LogSettings {

@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc, thread};
 use super::{
     address, limits, mask,
     overrides::Overrides,
-    receivers,
+    receivers, routes,
     rule_files::{RuleFilesError, read_text},
     rules,
     section::{Reading, Section, Setting},
@@ -114,7 +114,9 @@ fn settings(mut root: Section<'_>) -> Settings {
     let engine = limits::engine(root.section("engine"));
     let (alerts, min_level) = limits::alerts(root.section("alerts"), engine.lateness);
     let receivers = receivers::read(&mut root, min_level);
+    let plan = routes::read(&mut root, &receivers);
     let notify = limits::notify(root.section("notify"));
+    let state = limits::state(root.section("state"));
     let admin = admin(root.section("admin"));
     let logs = limits::logs(root.section("log"));
     let mut threads = thread::available_parallelism().map_or(1, usize::from);
@@ -135,7 +137,9 @@ fn settings(mut root: Section<'_>) -> Settings {
             .into_iter()
             .map(|receiver| receiver.value)
             .collect(),
+        plan,
         notify,
+        state,
         admin: admin.map_or_else(|| Some(ADMIN_DEFAULT.to_owned()), |admin| admin.value),
         logs,
         threads,
@@ -182,7 +186,7 @@ fn check_logs(
     reading: &Reading<'_>,
 ) {
     for receiver in receivers {
-        if let ReceiverTarget::AlertLog(path) = &receiver.value.target
+        if let ReceiverTarget::AlertLog { path, .. } = &receiver.value.target
             && sources::follows(&sources.files, path)
         {
             let message = format!("`{}` is a file that is followed", path.display());

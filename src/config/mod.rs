@@ -11,11 +11,13 @@ mod mask;
 mod names;
 mod overrides;
 mod receivers;
+mod routes;
 mod rule_files;
 mod rules;
 mod section;
 mod settings;
 mod sources;
+mod targets;
 mod webhook;
 
 #[cfg(test)]

@@ -49,9 +49,16 @@ names! {
     "sources.webhook.token_file" "token-file" None, "bearer tokens that are accepted, one a line";
     "sources.webhook.body_max" "" None, "longest body, after decompression";
     "sources.webhook.connections_max" "" None, "most connections at a time";
+    "sources.webhook.memory_max" "" None, "memory of all bodies that are arriving; beyond it the answer is 503";
+    "sources.webhook.journal.segment_bytes" "" None, "a segment of the journal that is this large is closed";
+    "sources.webhook.journal.segment_age" "" None, "so is one that is this old";
+    "sources.webhook.journal.retain_age" "" None, "how long segments that were evaluated are kept";
+    "sources.webhook.journal.retain_bytes" "" None, "how many bytes of them are kept at most";
+    "sources.webhook.journal.backlog_max" "" None, "bytes that may wait to be evaluated and committed; beyond it the answer is 503";
     "trusted_proxies" "trusted-proxy" Some(','), "addresses of proxies in front of the API server, whose word about the caller's address counts";
     "rules.paths" "rules" Some(':'), "folders or files of rules, added to the shipped ones";
     "rules.shipped" "" None, "`false` leaves the shipped rules out (flag: `--no-shipped-rules`)";
+    "rules.enable" "enable" Some(','), "names of rules that are off by themselves and shall alert; `all` for every one";
     "rules.disable" "" Some(','), "names of rules that make no alerts of their own";
     "engine.lateness" "" None, "how far behind the newest event another may be and still be counted exactly";
     "engine.ahead" "" None, "how far ahead of our clock an event's time may be before our clock's is taken";
@@ -70,6 +77,8 @@ names! {
     "receivers[].slack.url" "" None, "the URL itself; only a variable may hold it";
     "receivers[].webhook.url" "alert-webhook" None, "URL that takes alerts as JSON by POST; makes the receiver `webhook`";
     "receivers[].alert_log.path" "alert-log" None, "file to append alerts to, one JSON object a line; makes the receiver `alert_log`";
+    "state.dir" "state" None, "folder in which all that must survive a restart is kept; without it all is forgotten";
+    "state.outbox_max" "" None, "messages that the outbox holds at most, dead letters among them";
     "notify.queue_max" "" None, "messages that wait for one receiver at most";
     "notify.timeout" "" None, "how long one attempt may take";
     "notify.backoff_first" "" None, "longest pause after a first failure";

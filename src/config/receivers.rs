@@ -11,19 +11,44 @@ use super::{
     overrides::{Given, mapping, text},
     section::{Place, Reading, Section, Setting},
     settings::{ReceiverSettings, ReceiverTarget},
+    targets,
 };
 use crate::{
-    diagnostic::{Diagnostic, SourceFile, Spot, Table, yaml::Node},
-    notify::{self, AlertLog, BuildError, Integration, Receiver},
+    alert::dispatch::{GroupBy, Matchers, Rate, Repeats, Route, Style, Telling},
+    diagnostic::{Diagnostic, SourceFile, Spot, Spotted, Table, yaml::Node},
+    notify::{self, AlertLog, BuildError, Integration, Receiver, SigningKey},
     rule::Severity,
-    units::Secret,
+    units::{Secret, Span},
 };
 
 /// The longest file that holds a URL.
 const SECRET_BYTES_MAX: u64 = 64 << 10;
 
 /// What each integration may be written with; also the names of receivers that flags make.
-const INTEGRATIONS: [&str; 3] = ["slack", "webhook", "alert_log"];
+const INTEGRATIONS: [&str; 9] = [
+    "slack",
+    "webhook",
+    "alert_log",
+    "alertmanager",
+    "pagerduty",
+    "teams",
+    "opsgenie",
+    "email",
+    "syslog",
+];
+
+/// How many messages people get at most unless the configuration says otherwise.
+const PEOPLE: Rate = Rate {
+    messages: 20,
+    per: Span::from_secs(60),
+};
+/// The same for services that make incidents, which have to see each begin and end.
+const INCIDENTS: Rate = Rate {
+    messages: 60,
+    per: Span::from_secs(60),
+};
+/// How many alerts a message to people shows.
+const SHOWN: usize = 10;
 
 pub(super) const LEVELS: [(&str, Severity); 5] = [
     ("informational", Severity::Informational),
@@ -43,16 +68,120 @@ impl ReceiverSettings {
             ReceiverTarget::Slack(url) => {
                 Integration::Slack(notify::Slack::new(client, url.clone())?)
             }
-            ReceiverTarget::Webhook(url) => {
-                Integration::Webhook(notify::Webhook::new(client, url.clone())?)
+            ReceiverTarget::SlackApi { token, channel } => {
+                let (url, token) = (notify::slack_api::URL, token.clone());
+                let slack = notify::SlackApi::new(client, url, token, channel.clone())?;
+                Integration::SlackApi(slack)
             }
-            ReceiverTarget::AlertLog(path) => Integration::AlertLog(AlertLog::new(path)),
+            ReceiverTarget::Webhook { url, keys } => {
+                let keys = keys.iter().flat_map(|keys| keys.expose().lines());
+                let keys = keys.filter_map(|key| SigningKey::parse(key).ok()).collect();
+                let webhook = notify::Webhook::new(client, url.clone())?;
+                Integration::Webhook(webhook.signed(keys))
+            }
+            ReceiverTarget::AlertLog {
+                path,
+                format,
+                rotation,
+            } => {
+                let log = AlertLog::new(path).format(*format).rotated(*rotation);
+                Integration::AlertLog(log)
+            }
+            ReceiverTarget::Alertmanager(urls) => {
+                Integration::Alertmanager(notify::Alertmanager::new(client, urls)?)
+            }
+            ReceiverTarget::PagerDuty { url, key } => {
+                let pager = notify::PagerDuty::new(client, url.clone(), key.clone())?;
+                Integration::PagerDuty(pager)
+            }
+            ReceiverTarget::Teams(url) => {
+                Integration::Teams(notify::Teams::new(client, url.clone())?)
+            }
+            ReceiverTarget::Opsgenie { url, key } => {
+                let opsgenie = notify::Opsgenie::new(client, url.clone(), key.clone())?;
+                Integration::Opsgenie(opsgenie)
+            }
+            ReceiverTarget::Email(settings) => {
+                let email = notify::Email::new(settings.as_ref().clone());
+                Integration::Email(Box::new(email.map_err(BuildError::Client)?))
+            }
+            ReceiverTarget::Syslog {
+                host,
+                port,
+                transport,
+                format,
+            } => {
+                let syslog = notify::Syslog::new(host, *port, *transport, *format);
+                Integration::Syslog(syslog.map_err(BuildError::Client)?)
+            }
         };
         Ok(Receiver {
             name: Arc::from(self.name.as_str()),
             min_level: self.min_level,
             integration,
         })
+    }
+
+    /// How it is told: people get the state of a group, machines every change.
+    pub(super) fn telling(&self) -> Telling {
+        let people = Style::Digest { shown: SHOWN };
+        let each = |at_most| Style::Each { at_most };
+        let (style, repeats, rate) = match &self.target {
+            ReceiverTarget::Slack(_) | ReceiverTarget::Teams(_) | ReceiverTarget::Email(_) => {
+                (people, Repeats::AsRouted, Some(PEOPLE))
+            }
+            ReceiverTarget::SlackApi { .. } => (people, Repeats::AsRouted, Some(PEOPLE)),
+            ReceiverTarget::PagerDuty { .. } | ReceiverTarget::Opsgenie { .. } => {
+                (people, Repeats::AsRouted, Some(INCIDENTS))
+            }
+            ReceiverTarget::Webhook { .. } => (each(1), Repeats::Never, None),
+            ReceiverTarget::AlertLog { .. } | ReceiverTarget::Syslog { .. } => {
+                (each(50), Repeats::Never, None)
+            }
+            ReceiverTarget::Alertmanager(_) => {
+                let again = Repeats::Every(notify::alertmanager::RESEND);
+                (each(50), again, None)
+            }
+        };
+        // A message that is changed in place disturbs nobody.
+        let is_edited = matches!(self.target, ReceiverTarget::SlackApi { .. });
+        Telling {
+            name: self.name.as_str().into(),
+            style,
+            send_resolved: self.send_resolved,
+            send_updates: self.send_updates.unwrap_or(style != people || is_edited),
+            repeats,
+            rate: self.rate.or(rate),
+        }
+    }
+
+    /// The route of a receiver that none names: everything from its level upwards.
+    pub(super) fn route(&self) -> Route {
+        let levels: Vec<&str> = LEVELS
+            .iter()
+            .filter(|(_, level)| *level >= self.min_level)
+            .map(|(name, _)| *name)
+            .collect();
+        let matcher = format!("severity=~\"{}\"", levels.join("|"));
+        let is_person = matches!(self.telling().style, Style::Digest { .. });
+        let by = |name: &str| name.into();
+        Route {
+            // Made of our own words, so it can be read.
+            matchers: Matchers::parse(&matcher).unwrap_or_default(),
+            continues: true,
+            receivers: vec![self.name.as_str().into()],
+            group_by: if is_person {
+                GroupBy::Labels(vec![by("alertname"), by("cluster")])
+            } else {
+                GroupBy::Alert
+            },
+            group_wait: if is_person {
+                Route::default().group_wait
+            } else {
+                Span::ZERO
+            },
+            ..Route::default()
+        }
     }
 }
 
@@ -127,17 +256,53 @@ fn receiver(
     let level = table.word("min_level", &LEVELS);
     let mut targets: Vec<(&str, Option<ReceiverTarget>)> = Vec::new();
     if let Some(table) = table.table("slack", "`slack`") {
-        let url = url(table, reading, false);
-        targets.push(("slack", url.map(ReceiverTarget::Slack)));
+        let target = if table.has("token_file") {
+            targets::slack_api(table, reading)
+        } else {
+            url(table, reading, false).map(ReceiverTarget::Slack)
+        };
+        targets.push(("slack", target));
     }
     if let Some(table) = table.table("webhook", "`webhook`") {
+        let mut table = table;
+        let keys = targets::signing_keys(&mut table, reading);
         let url = url(table, reading, true);
-        targets.push(("webhook", url.map(ReceiverTarget::Webhook)));
+        let target = url.map(|url| ReceiverTarget::Webhook { url, keys });
+        targets.push(("webhook", target));
     }
     if let Some(table) = table.table("alert_log", "`alert_log`") {
+        let mut table = table;
+        let (format, rotation) = targets::alert_log(&mut table);
         let path = alert_log(table, reading);
-        targets.push(("alert_log", path.map(ReceiverTarget::AlertLog)));
+        let target = path.map(|path| ReceiverTarget::AlertLog {
+            path,
+            format,
+            rotation,
+        });
+        targets.push(("alert_log", target));
     }
+    if let Some(table) = table.table("alertmanager", "`alertmanager`") {
+        targets.push(("alertmanager", targets::alertmanager(table, reading)));
+    }
+    if let Some(table) = table.table("pagerduty", "`pagerduty`") {
+        targets.push(("pagerduty", targets::pagerduty(table, reading)));
+    }
+    if let Some(table) = table.table("teams", "`teams`") {
+        let url = url(table, reading, false);
+        targets.push(("teams", url.map(ReceiverTarget::Teams)));
+    }
+    if let Some(table) = table.table("opsgenie", "`opsgenie`") {
+        targets.push(("opsgenie", targets::opsgenie(table, reading)));
+    }
+    if let Some(table) = table.table("email", "`email`") {
+        targets.push(("email", targets::email(table, reading)));
+    }
+    if let Some(table) = table.table("syslog", "`syslog`") {
+        targets.push(("syslog", targets::syslog(table)));
+    }
+    let send_resolved = table.boolean("send_resolved");
+    let send_updates = table.boolean("send_updates");
+    let rate = table.parsed("rate_limit", rate);
     let spot = name.as_ref().map_or(table.spot, |name| name.spot);
     match targets.len() {
         0 => table.missing(
@@ -161,6 +326,9 @@ fn receiver(
         name: name.map_or_else(|| kind.to_owned(), |name| name.value),
         min_level: level.map_or(min_level, |level| level.value),
         target: target?,
+        send_resolved: send_resolved.is_none_or(|value| value.value),
+        send_updates: send_updates.map(|value| value.value),
+        rate: rate.map(|rate| rate.value),
     };
     let place = Place {
         file: Arc::clone(file),
@@ -170,6 +338,26 @@ fn receiver(
         value: settings,
         place,
     })
+}
+
+/// `20/1m`: messages, and in how much time.
+fn rate(text: &str) -> Result<Rate, String> {
+    let wrong = || {
+        format!(
+            "`{text}` is no rate; write it like 20/1m, messages and the time in which they may come"
+        )
+    };
+    let (messages, per) = text.split_once('/').ok_or_else(wrong)?;
+    let messages = messages
+        .trim()
+        .parse()
+        .ok()
+        .filter(|messages| *messages > 0);
+    let per = Span::parse(per).ok().filter(|per| *per > Span::ZERO);
+    match (messages, per) {
+        (Some(messages), Some(per)) => Ok(Rate { messages, per }),
+        _ => Err(wrong()),
+    }
 }
 
 fn name(text: &str) -> Result<String, String> {
@@ -206,9 +394,9 @@ fn url(mut table: Table<'_>, reading: &Reading<'_>, may_be_in_file: bool) -> Opt
             None
         }
         (Some(entry), None) if in_file && !may_be_in_file => {
-            let message = "a Slack URL is a secret and must not stand in this file".to_owned();
+            let message = "this URL is a secret and must not stand in this file".to_owned();
             reading.add(problem("secret-in-file", entry.key_spot, message).help(
-                "put it into a file of its own and write `url_file: PATH`, or set AUDITWATCH_SLACK_URL",
+                "put it into a file of its own and write `url_file: PATH`; for Slack the variable AUDITWATCH_SLACK_URL may hold it",
             ));
             None
         }
@@ -253,7 +441,10 @@ fn usable(
     let probe = ReceiverSettings {
         name: String::new(),
         min_level: Severity::Low,
-        target: ReceiverTarget::Webhook(url.clone()),
+        target: ReceiverTarget::Teams(url.clone()),
+        send_resolved: true,
+        send_updates: None,
+        rate: None,
     };
     match notify::client().and_then(|client| probe.build(&client)) {
         Ok(_) => Some(url),
@@ -264,8 +455,32 @@ fn usable(
     }
 }
 
+/// A URL of a table, checked.
+pub(super) fn usable_here(
+    table: &Table<'_>,
+    text: &Spotted<String>,
+    reading: &Reading<'_>,
+) -> Option<Secret> {
+    let problem = |code, spot: Spot, message: String| {
+        Diagnostic::error(code, &beside(table.file, spot), Spot::default(), message)
+    };
+    usable(&text.value, text.spot, &problem, reading)
+}
+
 /// The text of a file that holds one secret.
-fn secret(path: &Path) -> Result<String, String> {
+pub(super) fn secret(path: &Path) -> Result<String, String> {
+    let text = secret_lines(path)?;
+    if text.lines().count() > 1 {
+        let shown = path.display();
+        return Err(format!(
+            "`{shown}` holds several lines; only the secret belongs there"
+        ));
+    }
+    Ok(text)
+}
+
+/// The text of a file that holds secrets, one a line.
+pub(super) fn secret_lines(path: &Path) -> Result<String, String> {
     let shown = path.display();
     let told = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => format!("the file `{shown}` does not exist"),
@@ -277,14 +492,11 @@ fn secret(path: &Path) -> Result<String, String> {
         _ => format!("cannot read `{shown}`: {error}"),
     };
     if fs::metadata(path).map_err(told)?.len() > SECRET_BYTES_MAX {
-        return Err(format!("`{shown}` is too long to hold one URL"));
+        return Err(format!("`{shown}` is too long to hold a secret"));
     }
     let text = fs::read_to_string(path).map_err(told)?;
     match text.trim() {
-        "" => Err(format!("`{shown}` is empty; write the URL into it")),
-        text if text.lines().count() > 1 => Err(format!(
-            "`{shown}` holds several lines; only the URL belongs there"
-        )),
+        "" => Err(format!("`{shown}` is empty; write the secret into it")),
         text => Ok(text.to_owned()),
     }
 }
@@ -319,10 +531,10 @@ fn alert_log(mut table: Table<'_>, reading: &Reading<'_>) -> Option<PathBuf> {
 /// What no receiver can see alone: two that write the same file.
 fn check(receivers: &[Setting<ReceiverSettings>], reading: &Reading<'_>) {
     for (index, receiver) in receivers.iter().enumerate() {
-        let ReceiverTarget::AlertLog(path) = &receiver.value.target else {
+        let ReceiverTarget::AlertLog { path, .. } = &receiver.value.target else {
             continue;
         };
-        let is_same = |other: &Setting<ReceiverSettings>| matches!(&other.value.target, ReceiverTarget::AlertLog(theirs) if theirs == path);
+        let is_same = |other: &Setting<ReceiverSettings>| matches!(&other.value.target, ReceiverTarget::AlertLog { path: theirs, .. } if theirs == path);
         if let Some(other) = receivers[..index].iter().find(|other| is_same(other)) {
             let message = format!("`{}` writes `{}` already", other.value.name, path.display());
             let problem = receiver.place.error("contradiction", message);

@@ -19,9 +19,11 @@ pub enum RulesError {
     /// Rules are wrong.
     #[error("{0}\nthe rules cannot be loaded")]
     Wrong(Report),
-    /// `rules.disable` names none of the rules.
-    #[error("`rules.disable`: there is no rule `{name}`; {hint}")]
+    /// `rules.enable` or `rules.disable` names none of the rules.
+    #[error("`rules.{key}`: there is no rule `{name}`; {hint}")]
     Unknown {
+        /// `enable` or `disable`.
+        key: &'static str,
         /// The name as written.
         name: String,
         /// What to write instead.
@@ -37,7 +39,7 @@ impl RuleSettings {
     /// All that is wrong with them.
     pub fn load(&self) -> Result<Loaded, RulesError> {
         let mut loaded = RuleSet::load(&self.layers()?).map_err(RulesError::Wrong)?;
-        self.disable(&mut loaded.set)?;
+        self.switch(&mut loaded.set)?;
         Ok(loaded)
     }
 
@@ -52,30 +54,51 @@ impl RuleSettings {
     }
 
     /// A disabled rule still feeds the correlations that count it.
-    fn disable(&self, set: &mut RuleSet) -> Result<(), RulesError> {
-        for name in &self.disable {
-            let is_it = |meta: &RuleMeta| meta.name == *name || meta.id == *name;
-            let mut found = false;
-            for rule in set.rules.iter_mut().filter(|rule| is_it(&rule.meta)) {
-                (rule.reports, found) = (false, true);
-            }
-            for rule in set.correlations.iter_mut().filter(|rule| is_it(&rule.meta)) {
-                (rule.reports, found) = (false, true);
-            }
-            if !found {
-                let rules = set.rules.iter().map(|rule| rule.meta.name.as_str());
-                let correlations = set.correlations.iter().map(|rule| rule.meta.name.as_str());
-                let near = nearest(name, rules.chain(correlations));
-                let hint = near.map_or_else(
-                    || "`auditwatch rules` lists all".to_owned(),
-                    |near| format!("did you mean `{near}`?"),
-                );
-                let name = name.clone();
-                return Err(RulesError::Unknown { name, hint });
+    fn switch(&self, set: &mut RuleSet) -> Result<(), RulesError> {
+        for (key, names, on) in [
+            ("enable", &self.enable, true),
+            ("disable", &self.disable, false),
+        ] {
+            for name in names {
+                if on && name == ALL {
+                    set.enable_all();
+                } else if !switch_one(set, name, on) {
+                    return Err(unknown(set, key, name));
+                }
             }
         }
         Ok(())
     }
+}
+
+/// What `rules.enable` calls all rules that are off by themselves.
+const ALL: &str = "all";
+
+/// Lets the rule of this name or id report, or not; false when there is none.
+fn switch_one(set: &mut RuleSet, name: &str, on: bool) -> bool {
+    let is_it = |meta: &RuleMeta| meta.name == *name || meta.id == *name;
+    let rules = set.rules.iter_mut().filter(|rule| is_it(&rule.meta));
+    let correlations = set.correlations.iter_mut();
+    let correlations = correlations.filter(|rule| is_it(&rule.meta));
+    let mut found = false;
+    for reports in rules
+        .map(|rule| &mut rule.reports)
+        .chain(correlations.map(|rule| &mut rule.reports))
+    {
+        (*reports, found) = (on, true);
+    }
+    found
+}
+
+fn unknown(set: &RuleSet, key: &'static str, name: &str) -> RulesError {
+    let rules = set.rules.iter().map(|rule| rule.meta.name.as_str());
+    let correlations = set.correlations.iter().map(|rule| rule.meta.name.as_str());
+    let hint = nearest(name, rules.chain(correlations)).map_or_else(
+        || "`auditwatch rules` lists all".to_owned(),
+        |near| format!("did you mean `{near}`?"),
+    );
+    let name = name.to_owned();
+    RulesError::Unknown { key, name, hint }
 }
 
 pub(super) fn read(mut section: Section<'_>) -> RuleSettings {
@@ -91,6 +114,7 @@ pub(super) fn read(mut section: Section<'_>) -> RuleSettings {
         reading.add(problem.help("name a folder or file of rules"));
     }
     let shipped = section.boolean("shipped");
+    let enable = section.texts("enable");
     let disable = section.texts("disable");
     if let Some(shipped) = shipped
         .as_ref()
@@ -105,6 +129,7 @@ pub(super) fn read(mut section: Section<'_>) -> RuleSettings {
     RuleSettings {
         paths: paths.into_iter().map(|path| path.value).collect(),
         shipped: shipped.is_none_or(|shipped| shipped.value),
+        enable: enable.into_iter().map(|name| name.value).collect(),
         disable: disable.into_iter().map(|name| name.value).collect(),
     }
 }

@@ -5,9 +5,15 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 
 use crate::{
-    alert, detect, notify,
+    alert::{
+        self,
+        dispatch::{Plan, Rate},
+    },
+    detect,
+    notify::{self, EmailSettings, Format, Rotation, Transport},
     rule::Severity,
     source::{tail::TailSettings, webhook::WebhookSettings},
+    store,
     telemetry::LogSettings,
     units::{ByteSize, Secret},
 };
@@ -33,8 +39,12 @@ pub struct Settings {
     pub min_level: Severity,
     /// Who is told; names are unique.
     pub receivers: Vec<ReceiverSettings>,
+    /// Who is told what and when.
+    pub plan: Plan,
     /// How patiently they are told.
     pub notify: notify::Settings,
+    /// Where state survives; `None` when all is to be forgotten.
+    pub state: Option<store::Settings>,
     /// Where metrics, health and API are served; `None` for nowhere.
     pub admin: Option<String>,
     /// How logs look.
@@ -57,6 +67,8 @@ pub struct RuleSettings {
     pub paths: Vec<PathBuf>,
     /// Whether the rules inside the binary come first.
     pub shipped: bool,
+    /// Names or ids of rules that are off by themselves and shall alert; `all` for every one.
+    pub enable: Vec<String>,
     /// Names or ids of rules that make no alerts of their own.
     pub disable: Vec<String>,
 }
@@ -70,6 +82,12 @@ pub struct ReceiverSettings {
     pub min_level: Severity,
     /// What it speaks, and where it is.
     pub target: ReceiverTarget,
+    /// Whether it is told that alerts are over.
+    pub send_resolved: bool,
+    /// Whether it is told that alerts have changed; as fits its kind when nothing is said.
+    pub send_updates: Option<bool>,
+    /// How many messages it gets at most; as fits its kind when nothing is said.
+    pub rate: Option<Rate>,
 }
 
 /// Where a receiver is.
@@ -77,8 +95,75 @@ pub struct ReceiverSettings {
 pub enum ReceiverTarget {
     /// The URL of a Slack incoming webhook.
     Slack(Secret),
-    /// A URL that takes our JSON by POST.
-    Webhook(Secret),
-    /// A file that our JSON is appended to.
-    AlertLog(PathBuf),
+    /// A Slack channel, and the token of the app that writes there.
+    #[expect(missing_docs, reason = "what their names say")]
+    SlackApi { token: Secret, channel: String },
+    /// A URL that takes our JSON by POST, and the keys that it is signed with, one a line.
+    Webhook {
+        /// The URL.
+        url: Secret,
+        /// The keys.
+        keys: Option<Secret>,
+    },
+    /// A file that alerts are appended to.
+    AlertLog {
+        /// The file.
+        path: PathBuf,
+        /// In which form.
+        format: Format,
+        /// When it is put aside.
+        rotation: Option<Rotation>,
+    },
+    /// The members of an Alertmanager cluster.
+    Alertmanager(Vec<Secret>),
+    /// A PagerDuty service.
+    #[expect(missing_docs, reason = "what their names say")]
+    PagerDuty { url: Secret, key: Secret },
+    /// The URL of a Teams workflow.
+    Teams(Secret),
+    /// An Opsgenie integration.
+    #[expect(missing_docs, reason = "what their names say")]
+    Opsgenie { url: Secret, key: Secret },
+    /// Mailboxes.
+    Email(Box<EmailSettings>),
+    /// A syslog server.
+    #[expect(missing_docs, reason = "what their names say")]
+    Syslog {
+        host: String,
+        port: u16,
+        transport: Transport,
+        format: Format,
+    },
+}
+
+impl ReceiverTarget {
+    /// The key in the file that makes it, which is its receiver's name when it has no other.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Slack(_) | Self::SlackApi { .. } => "slack",
+            Self::Webhook { .. } => "webhook",
+            Self::AlertLog { .. } => "alert_log",
+            Self::Alertmanager(_) => "alertmanager",
+            Self::PagerDuty { .. } => "pagerduty",
+            Self::Teams(_) => "teams",
+            Self::Opsgenie { .. } => "opsgenie",
+            Self::Email(_) => "email",
+            Self::Syslog { .. } => "syslog",
+        }
+    }
+
+    /// What people call it.
+    pub const fn words(&self) -> &'static str {
+        match self {
+            Self::Slack(_) | Self::SlackApi { .. } => "Slack",
+            Self::Webhook { .. } => "a webhook",
+            Self::AlertLog { .. } => "a file",
+            Self::Alertmanager(_) => "Alertmanager",
+            Self::PagerDuty { .. } => "PagerDuty",
+            Self::Teams(_) => "Teams",
+            Self::Opsgenie { .. } => "Opsgenie",
+            Self::Email(_) => "email",
+            Self::Syslog { .. } => "syslog",
+        }
+    }
 }

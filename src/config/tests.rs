@@ -101,6 +101,7 @@ fn the_documented_example_is_valid_and_shows_the_defaults() {
     assert_eq!((&*files[1].cluster, files[1].from), ("edge", From::End));
     assert!(webhook.is_some_and(|webhook| webhook.cluster_from_path));
     assert_eq!(trusted_proxies.len(), 2);
+    assert_eq!(rules.enable, ["exec-in-pod"]);
     assert_eq!(rules.disable, ["anonymous-probe"]);
     let told: Vec<_> = receivers
         .iter()
@@ -144,9 +145,10 @@ fn every_setting_of_the_table_is_read() {
         let nonsense = [(&*name.variable(), "~/ !")];
         let overrides = Overrides::default().environment(variables(&nonsense));
         let told = from_text(WATCHES, &overrides);
-        if name.path == "rules.disable" {
+        if let "rules.enable" | "rules.disable" = name.path {
             // Any text can be the name of a rule.
-            assert_eq!(told.unwrap().settings.rules.disable, ["~/ !"]);
+            let rules = told.unwrap().settings.rules;
+            assert_eq!([rules.enable, rules.disable].concat(), ["~/ !"]);
             continue;
         }
         let told = told.unwrap_err().to_string();
@@ -401,7 +403,7 @@ fn a_missing_file_is_named() {
 }
 
 #[test]
-fn rules_can_be_disabled_by_name() {
+fn rules_can_be_switched_by_name() {
     let mut rules = settings(WATCHES).rules;
     let count = |rules: &RuleSettings| {
         let set = rules.load().unwrap().set;
@@ -416,6 +418,16 @@ fn rules_can_be_disabled_by_name() {
         rules.load().unwrap_err().to_string(),
         "`rules.disable`: there is no rule `anonymous-prob`; did you mean `anonymous-probe`?"
     );
+    rules.disable = vec![];
+    rules.enable = vec!["exec-in-po".to_owned()];
+    assert_eq!(
+        rules.load().unwrap_err().to_string(),
+        "`rules.enable`: there is no rule `exec-in-po`; did you mean `exec-in-pod`?"
+    );
+    rules.enable = vec!["exec-in-pod".to_owned()];
+    assert_eq!(count(&rules), all + 1);
+    rules.enable = vec!["all".to_owned()];
+    assert!(count(&rules) > all + 1);
 }
 
 #[test]

@@ -10,7 +10,8 @@ use super::{
 use crate::{
     diagnostic::Diagnostic,
     source::webhook::{TlsSettings, WebhookSettings, check_credentials},
-    units::ByteSize,
+    store::journal::JournalSettings,
+    units::{ByteSize, Span},
 };
 
 /// The webhook, when the file or a flag says where it listens.
@@ -35,6 +36,8 @@ pub(super) fn read(
         1,
         1_000_000,
     );
+    section.bytes("memory_max", &mut settings.memory_max, least, most);
+    settings.journal = journal(section.section("journal"));
     settings.cluster_from_path = from_path.as_ref().is_some_and(|from| from.value);
     if let (Some(named), true) = (&own_cluster, settings.cluster_from_path) {
         let message = "`cluster` and `cluster_from_path: true` contradict each other";
@@ -83,6 +86,49 @@ pub(super) fn read(
         value: settings,
         place,
     })
+}
+
+fn journal(mut section: Section<'_>) -> JournalSettings {
+    let mut settings = JournalSettings::default();
+    let reading = section.reading;
+    let (mebibyte, most) = (ByteSize(1 << 20), ByteSize(1 << 50));
+    section.bytes(
+        "segment_bytes",
+        &mut settings.segment_bytes,
+        mebibyte,
+        ByteSize(1 << 30),
+    );
+    let (second, year) = (Span::from_secs(1), Span::from_secs(366 * 86_400));
+    section.span("segment_age", &mut settings.segment_age, second, year);
+    section.span(
+        "retain_age",
+        &mut settings.retain_age,
+        Span::ZERO,
+        Span::from_secs(10 * 366 * 86_400),
+    );
+    section.bytes(
+        "retain_bytes",
+        &mut settings.retain_bytes,
+        ByteSize(0),
+        most,
+    );
+    section.bytes(
+        "backlog_max",
+        &mut settings.backlog_max,
+        JournalSettings::BACKLOG_LEAST,
+        most,
+    );
+    let place = section.place();
+    section.finish();
+    if settings.backlog_max < settings.segment_bytes {
+        let message = format!(
+            "`backlog_max` ({}) is less than one segment ({})",
+            settings.backlog_max, settings.segment_bytes
+        );
+        let problem = place.error("contradiction", message);
+        reading.add(problem.help("raise `backlog_max`, or lower `segment_bytes`"));
+    }
+    settings
 }
 
 fn tls(mut section: Section<'_>) -> (Option<TlsSettings>, Option<Place>) {

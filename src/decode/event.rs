@@ -66,6 +66,23 @@ pub fn each_event<'b>(block: &'b Block, visit: &mut dyn FnMut(Decoded<'b>)) {
     }
 }
 
+/// Reads the text of a single event again, as [`Decoded::Event`] gave it; `None` when it is none.
+pub fn event(text: &str) -> Option<Slots<'_>> {
+    let mut found = None;
+    let mut reader = Reader {
+        bytes: text.as_bytes(),
+        base: 0,
+        item: None,
+        visit: &mut |decoded| {
+            if let Decoded::Event(slots, _) = decoded {
+                found = Some(slots);
+            }
+        },
+    };
+    reader.record(0, text.len(), End::Whole);
+    found
+}
+
 /// How the text of a record that was cut off by a crash goes on: with the next record of the
 /// process that came after.
 const NEXT_RECORD: &[u8] = b"{\"kind\":\"Event";

@@ -76,15 +76,20 @@ pub struct Block {
 }
 
 impl Block {
-    /// A block of no records, to carry something else along.
-    pub fn empty() -> Self {
+    /// A block of whole lines, cut somewhere else; it begins at `offset` of its stream.
+    pub fn of_lines(bytes: Bytes, offset: u64) -> Self {
         Self {
-            bytes: Bytes::new(),
+            bytes,
             records: Records::Lines,
-            offset: 0,
+            offset,
             rejects: Vec::new(),
             end: End::Whole,
         }
+    }
+
+    /// A block of no records, to carry something else along.
+    pub fn empty() -> Self {
+        Self::of_lines(Bytes::new(), 0)
     }
 
     /// The position in the stream behind this block.

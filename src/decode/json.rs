@@ -4,6 +4,8 @@
 //! Written by hand because slices need positions, which serde's visitors do not have;
 //! the tests hold it to what `serde_json` accepts.
 
+use wide::u8x16;
+
 use super::nesting::Nesting;
 
 /// Where a text stopped being JSON.
@@ -17,17 +19,16 @@ pub(super) struct Cursor<'b> {
     at: usize,
 }
 
-const ONES: u64 = u64::MAX / 255;
-const HIGHS: u64 = ONES << 7;
+/// How many bytes of a string are looked at together.
+const LANES: usize = 16;
 
-/// Marks the bytes of a string at which reading must stop: quote, backslash, control characters.
-/// The lowest mark is exact; marks above it may be spurious.
-fn stops(word: u64) -> u64 {
-    let quote = word ^ (ONES * u64::from(b'"'));
-    let backslash = word ^ (ONES * u64::from(b'\\'));
-    let zero_at = |bytes: u64| bytes.wrapping_sub(ONES) & !bytes;
-    let control = word.wrapping_sub(ONES * 0x20) & !word;
-    (zero_at(quote) | zero_at(backslash) | control) & HIGHS
+/// The bytes of a string at which reading must stop: quote, backslash, control characters. One
+/// bit each, the first byte lowest.
+fn stops(bytes: [u8; LANES]) -> u32 {
+    let bytes = u8x16::new(bytes);
+    let is = |byte: u8| bytes.simd_eq(u8x16::splat(byte));
+    let is_control = bytes.min(u8x16::splat(0x1f)).simd_eq(bytes);
+    (is(b'"') | is(b'\\') | is_control).to_bitmask()
 }
 
 impl<'b> Cursor<'b> {
@@ -132,13 +133,13 @@ impl<'b> Cursor<'b> {
         let mut has_escapes = false;
         let mut at = self.at + 1;
         loop {
-            while let Some(eight) = bytes.get(at..).and_then(<[u8]>::first_chunk) {
-                let marks = stops(u64::from_le_bytes(*eight));
-                if marks != 0 {
-                    at += marks.trailing_zeros() as usize / 8;
+            while let Some(chunk) = bytes.get(at..).and_then(<[u8]>::first_chunk) {
+                let stops = stops(*chunk);
+                if stops != 0 {
+                    at += stops.trailing_zeros() as usize;
                     break;
                 }
-                at += 8;
+                at += LANES;
             }
             match bytes.get(at) {
                 Some(b'"') => {

@@ -16,7 +16,7 @@ mod sniff;
 mod values;
 
 pub use compression::{Plain, is_corruption, open};
-pub use event::{Decoded, each_event};
+pub use event::{Decoded, each_event, event};
 pub use framer::{Block, Framer, Limits, Records};
 pub use reject::{Reason, Reject};
 

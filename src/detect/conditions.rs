@@ -1,19 +1,26 @@
 //! What rules need beyond one event: the state of every novelty, rate and correlation, and the
 //! detections that come of it.
 
+mod persist;
+
+pub(super) use persist::Tokens;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use smallvec::SmallVec;
 
 use super::{
-    Combination, Detection, Hit, Settings, Stats, Trace,
+    Combination, Detection, Hit, Recording, Settings, Stats, Trace,
     plan::{Condition, Feed, Plan, RulePlan},
     state::{Baselines, Counting, Outcome},
     told::{self, Told, Values},
+    trace::Callers,
     why,
 };
 use crate::{
-    rule::{Correlation, Extras, Kind, Member, Rule, RuleSet, Source},
+    baseline::{Novel, Surge},
+    event::Field,
+    rule::{self, Correlation, Extras, Kind, Member, Rule, RuleSet, Source},
     units::{Span, Time},
     window::{Key, Step},
 };
@@ -28,11 +35,29 @@ pub(super) struct Conditions {
     /// Numbers that stand for rules and correlations as long as their meaning stays.
     tokens: BTreeMap<u64, u32>,
     last_token: u32,
+    /// The callers of events whose traces are made here.
+    callers: Callers,
     unkeyed: u64,
     combinations_dropped: u64,
+    /// Rules whose state went with them, since the rows were last taken.
+    gone: Vec<u64>,
 }
 
 /// One rule matched one event, and when that was.
+#[derive(Clone, Copy)]
+pub(super) struct Match<'a> {
+    pub hit: &'a Hit,
+    pub recording: &'a Recording,
+    /// Which request the event is of.
+    pub request: u128,
+    /// Event time.
+    pub time: Time,
+    /// The earliest event time that is still expected.
+    pub horizon: Time,
+}
+
+/// A match that says something, by itself or because a baseline finds it odd; or the detection of
+/// a correlation that another one counts.
 #[derive(Clone, Copy)]
 pub(super) struct Met<'a> {
     pub hit: &'a Hit,
@@ -55,6 +80,14 @@ impl<'a> Met<'a> {
     }
 }
 
+/// What a baseline finds odd about a key, and what the rule says of it.
+enum Odd<'r> {
+    /// A value that is new, and how many more are.
+    Novel(&'r rule::Novelty, Novel, usize),
+    /// Far too many requests.
+    Surge(&'r rule::Rate, Surge),
+}
+
 /// Where a rule or correlation notes that it counts the request at hand; false when it did before.
 pub(super) type Claim<'a> = dyn FnMut(u32) -> bool + 'a;
 
@@ -68,8 +101,10 @@ impl Conditions {
             windows: Vec::new(),
             tokens: BTreeMap::new(),
             last_token: 0,
+            callers: Callers::default(),
             unkeyed: 0,
             combinations_dropped: 0,
+            gone: Vec::new(),
         };
         conditions.replace(rules);
         conditions
@@ -109,44 +144,49 @@ impl Conditions {
             self.windows
                 .push(kept.unwrap_or_else(|| Counting::new(correlation, reach, &self.settings)));
         }
+        self.gone.extend(tokens.into_keys());
         self.plan = Arc::new(Plan::new(&rules));
         self.rules = rules;
     }
 
     /// Evaluates one rule that matched an event.
-    pub(super) fn meet(&mut self, met: Met<'_>, claim: &mut Claim<'_>, out: &mut Vec<Detection>) {
+    pub(super) fn meet(
+        &mut self,
+        found: Match<'_>,
+        claim: &mut Claim<'_>,
+        out: &mut Vec<Detection>,
+    ) {
         let (rules, plans) = (Arc::clone(&self.rules), Arc::clone(&self.plan));
-        let place = met.hit.rule as usize;
+        let hit = found.hit;
+        let place = hit.rule as usize;
         let (Some(rule), Some(plan)) = (rules.rules.get(place), plans.rules.get(place)) else {
             return;
         };
         if !claim(self.token(rule.fingerprint)) {
             return;
         }
-        self.combinations_dropped += u64::from(met.hit.dropped);
-        let told = if rule.extension.novelty.is_some() || rule.extension.rate.is_some() {
-            self.odd_for_its_key(rule, plan, met)
+        self.combinations_dropped += u64::from(hit.dropped);
+        let odd = if plan.has_baselines {
+            let odd = self.odd_for_its_key(rule, plan, found);
+            if odd.is_empty() {
+                return;
+            }
+            odd
         } else {
-            let told = Told {
-                key: Vec::new(),
-                evidence: vec![Arc::clone(met.trace)],
-                count: 1,
-                extras: Extras {
-                    count: 1,
-                    ..Extras::default()
-                },
-                why: why::ONE_IS_ENOUGH.to_owned(),
-            };
-            vec![(0, told)]
+            Vec::new()
         };
-        if told.is_empty() {
-            return;
-        }
-        if rule.reports {
-            out.extend(told.into_iter().map(|(at, told)| {
-                let values = Values::new(plan, met.hit.combination(at), met.trace);
-                told::detection(&rule.meta, &rule.extension, values, told)
-            }));
+        let met = Met {
+            hit,
+            combinations: (0, hit.combinations().count()),
+            trace: &found.recording.trace(found.request, &mut self.callers),
+            step: &[],
+            time: found.time,
+            horizon: found.horizon,
+        };
+        if rule.reports && plan.has_baselines {
+            out.extend(odd.into_iter().map(|odd| tell_odd(rule, plan, met, odd)));
+        } else if rule.reports {
+            out.push(tell_match(rule, plan, met));
         }
         self.feed(Member::Rule(place), met, claim, out);
     }
@@ -178,65 +218,40 @@ impl Conditions {
 
     /// What is new, and what is far too much, about an event of a rule with baselines; with the
     /// combination that shows it.
-    fn odd_for_its_key(
+    fn odd_for_its_key<'r>(
         &mut self,
-        rule: &Rule,
+        rule: &'r Rule,
         plan: &RulePlan,
-        met: Met<'_>,
-    ) -> Vec<(usize, Told)> {
-        let mut all = Vec::new();
-        let told = |key, count, extras, why| Told {
-            key,
-            evidence: vec![Arc::clone(met.trace)],
-            count,
-            extras,
-            why,
-        };
-        let baselines = &mut self.baselines[met.hit.rule as usize];
+        found: Match<'_>,
+    ) -> Vec<(usize, Odd<'r>)> {
+        let (hit, time, horizon) = (found.hit, found.time, found.horizon);
+        let all = (0, hit.combinations().count());
+        let mut odd = Vec::new();
+        let baselines = &mut self.baselines[hit.rule as usize];
         if let (Some(spec), Some(novelty)) = (&rule.extension.novelty, &mut baselines.novelty) {
-            let keys = keys(plan, Condition::Novelty, met);
+            let keys = keys(plan, Condition::Novelty, hit, all);
             self.unkeyed += u64::from(keys.is_empty());
-            for Keyed { key, values: read } in keys {
+            for Keyed { key, values } in keys {
                 let novel = |(at, value): (usize, u64)| {
-                    let novel = novelty.observe(key, value, met.time, met.horizon)?;
-                    Some((at, novel))
+                    Some((at, novelty.observe(key, value, time, horizon)?))
                 };
                 // Several new values of one key come with one request, and are told as one.
-                let novel: SmallVec<[_; 1]> = read.into_iter().filter_map(novel).collect();
-                let Some(&(at, first)) = novel.first() else {
-                    continue;
-                };
-                let values = Values::new(plan, met.hit.combination(at), met.trace);
-                let key = values.key(told::names(&spec.by), &spec.by);
-                let what = values.key(told::names(&spec.of), &spec.of);
-                let why = why::novelty(first, &key, &what, novel.len() - 1);
-                let extras = Extras {
-                    count: 1,
-                    ..Extras::default()
-                };
-                all.push((at, told(key, 1, extras, why)));
+                let novel: SmallVec<[_; 1]> = values.into_iter().filter_map(novel).collect();
+                if let Some(&(at, first)) = novel.first() {
+                    odd.push((at, Odd::Novel(spec, first, novel.len() - 1)));
+                }
             }
         }
         if let (Some(spec), Some(rate)) = (&rule.extension.rate, &mut baselines.rate) {
-            let keys = keys(plan, Condition::Rate, met);
+            let keys = keys(plan, Condition::Rate, hit, all);
             self.unkeyed += u64::from(keys.is_empty());
             for Keyed { key, values } in keys {
-                let Some(surge) = rate.observe(key, met.time, met.horizon) else {
-                    continue;
-                };
-                let at = values[0].0;
-                let values = Values::new(plan, met.hit.combination(at), met.trace);
-                let key = values.key(told::names(&spec.by), &spec.by);
-                let extras = Extras {
-                    count: surge.count,
-                    timespan: Some(spec.every),
-                    threshold: Some(spec.min),
-                };
-                let why = why::rate(&surge, spec);
-                all.push((at, told(key, surge.counted, extras, why)));
+                if let Some(surge) = rate.observe(key, time, horizon) {
+                    odd.push((values[0].0, Odd::Surge(spec, surge)));
+                }
             }
         }
-        all
+        odd
     }
 
     /// Lets the correlations count a match of a rule, or a detection of a correlation; and theirs
@@ -259,7 +274,12 @@ impl Conditions {
                 continue;
             }
             let plan = &plans.rules[met.hit.rule as usize];
-            let keys = keys(plan, Condition::Correlation(feed), met);
+            let keys = keys(
+                plan,
+                Condition::Correlation(feed),
+                met.hit,
+                met.combinations,
+            );
             self.unkeyed += u64::from(keys.is_empty());
             for Keyed { key, values } in keys {
                 let at = values[0].0;
@@ -332,11 +352,67 @@ struct Keyed {
     values: SmallVec<[(usize, u64); 1]>,
 }
 
-/// The different keys that a condition reads from what was met; none when the event lacks a field.
-fn keys(plan: &RulePlan, condition: Condition, met: Met<'_>) -> SmallVec<[Keyed; 1]> {
+/// The detection of a rule of which each match is one.
+fn tell_match(rule: &Rule, plan: &RulePlan, met: Met<'_>) -> Detection {
+    let told = Told {
+        key: Vec::new(),
+        evidence: vec![Arc::clone(met.trace)],
+        count: 1,
+        extras: Extras {
+            count: 1,
+            ..Extras::default()
+        },
+        why: why::ONE_IS_ENOUGH.to_owned(),
+    };
+    let values = Values::new(plan, met.combination(), met.trace);
+    told::detection(&rule.meta, &rule.extension, values, told)
+}
+
+/// The detection of what a baseline finds odd about the combination at `at`.
+fn tell_odd(rule: &Rule, plan: &RulePlan, met: Met<'_>, (at, odd): (usize, Odd<'_>)) -> Detection {
+    let values = Values::new(plan, met.hit.combination(at), met.trace);
+    let shown = |fields: &[Field]| values.key(told::names(fields), fields);
+    let (key, count, extras, why) = match odd {
+        Odd::Novel(spec, novel, others) => {
+            let (key, what) = (shown(&spec.by), shown(&spec.of));
+            let why = why::novelty(novel, &key, &what, others);
+            let extras = Extras {
+                count: 1,
+                ..Extras::default()
+            };
+            (key, 1, extras, why)
+        }
+        Odd::Surge(spec, surge) => {
+            let extras = Extras {
+                count: surge.count,
+                timespan: Some(spec.every),
+                threshold: Some(spec.min),
+            };
+            let why = why::rate(&surge, spec);
+            (shown(&spec.by), surge.counted, extras, why)
+        }
+    };
+    let told = Told {
+        key,
+        evidence: vec![Arc::clone(met.trace)],
+        count,
+        extras,
+        why,
+    };
+    told::detection(&rule.meta, &rule.extension, values, told)
+}
+
+/// The different keys that a condition reads from a hit's combinations; none when the event lacks
+/// a field.
+fn keys(
+    plan: &RulePlan,
+    condition: Condition,
+    hit: &Hit,
+    combinations: (usize, usize),
+) -> SmallVec<[Keyed; 1]> {
     let mut keys: SmallVec<[Keyed; 1]> = SmallVec::new();
-    for at in met.combinations.0..met.combinations.1 {
-        let Some((key, value)) = plan.reading(condition, met.hit.combination(at)) else {
+    for at in combinations.0..combinations.1 {
+        let Some((key, value)) = plan.reading(condition, hit.combination(at)) else {
             continue;
         };
         match keys.iter_mut().find(|known| known.key == key) {

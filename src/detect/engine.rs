@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     Detection, Observation, Settings, SourceId, Stats,
-    conditions::{Conditions, Met},
+    conditions::{Conditions, Match},
     requests::{Requests, Seen, Sighting},
     sources::Sources,
     state::horizon,
@@ -30,12 +30,12 @@ const SWEEP_EVERY: u64 = 4_096;
 /// detections in the same order.
 pub struct Engine {
     settings: Settings,
-    sources: Sources,
-    requests: Requests,
-    conditions: Conditions,
-    evaluated: u64,
-    duplicate: u64,
-    late: u64,
+    pub(super) sources: Sources,
+    pub(super) requests: Requests,
+    pub(super) conditions: Conditions,
+    pub(super) evaluated: u64,
+    pub(super) duplicate: u64,
+    pub(super) late: u64,
 }
 
 impl Engine {
@@ -78,14 +78,13 @@ impl Engine {
             _ if placed.is_late => Admission::Late,
             _ => Admission::Evaluated,
         };
-        if let (Sighting::New(handle), Some(trace)) = (sighting, &observation.trace) {
+        if let (Sighting::New(handle), Some(recording)) = (sighting, &observation.recording) {
             let horizon = horizon(watermark, self.settings.lateness);
             for hit in &observation.hits {
-                let met = Met {
+                let met = Match {
                     hit,
-                    combinations: (0, hit.combinations().count()),
-                    trace,
-                    step: &[],
+                    recording,
+                    request: observation.request,
                     time: placed.time,
                     horizon,
                 };

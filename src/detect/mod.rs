@@ -17,6 +17,7 @@ mod once;
 mod plan;
 mod requests;
 mod settings;
+mod snapshot;
 mod sources;
 mod state;
 mod told;
@@ -28,8 +29,9 @@ mod tests;
 
 pub use detection::Detection;
 pub use engine::{Admission, Engine};
-pub use observation::{Combination, Hit, Observation, Reading};
+pub use observation::{Combination, Hit, Observation, Reading, Recording};
 pub use observer::Observer;
 pub use settings::{Settings, Stats};
+pub use snapshot::{VERSION as SNAPSHOT_VERSION, kind as row_kind};
 pub use sources::SourceId;
 pub use trace::Trace;

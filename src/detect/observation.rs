@@ -2,8 +2,13 @@
 
 use std::sync::Arc;
 
-use super::Trace;
-use crate::{event::Stage, units::Time, window::Key};
+use super::{Trace, trace::Callers};
+use crate::{
+    decode,
+    event::{Context, Event, Stage},
+    units::Time,
+    window::Key,
+};
 
 /// One event as the engine takes it in. Without hits it owns nothing on the heap.
 #[derive(Clone, Debug)]
@@ -18,10 +23,37 @@ pub struct Observation {
     pub request: u128,
     /// Whether such requests may last longer than the ordinary minute.
     pub is_long_running: bool,
-    /// What people may be shown of the event; there when a rule matched.
-    pub trace: Option<Arc<Trace>>,
+    /// What is kept of the event for people; there when a rule matched.
+    pub recording: Option<Recording>,
     /// The rules that matched, in the order of the rule set.
     pub hits: Vec<Hit>,
+}
+
+/// What is kept of an event that matched, so that people can be told of it.
+#[derive(Clone, Debug)]
+pub enum Recording {
+    /// What they may be shown.
+    Trace(Arc<Trace>),
+    /// The event's JSON text and where it came from. Most events that match match only what asks
+    /// for novelty, and turn out to be known: then a trace would have been made for nothing.
+    Text(Box<str>, Arc<Context>),
+}
+
+impl Recording {
+    /// A longer text is not kept: its trace is smaller.
+    pub(super) const TEXT_BYTES_MAX: usize = 8 << 10;
+
+    /// What people may be shown of the event, which is of the request `request`.
+    pub(super) fn trace(&self, request: u128, callers: &mut Callers) -> Arc<Trace> {
+        match self {
+            Self::Trace(trace) => Arc::clone(trace),
+            Self::Text(text, context) => {
+                let slots = decode::event(text).unwrap_or_default();
+                let event = Event::new(slots, text, context);
+                Arc::new(Trace::of(&event, request, callers))
+            }
+        }
+    }
 }
 
 /// One rule matched the event.

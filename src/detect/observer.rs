@@ -5,13 +5,13 @@ use std::sync::Arc;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 use super::{
-    Combination, Hit, Observation, Reading, Trace,
+    Combination, Hit, Observation, Reading, Recording, Trace,
     combine::{Choice, Choices},
     plan::{Plan, Read, RulePlan},
     trace::Callers,
 };
 use crate::{
-    event::{Event, Field, REDACTED, Stage},
+    event::{Context, Event, Field, REDACTED, Stage},
     rule::{Matcher, RuleSet},
     window::Key,
 };
@@ -22,6 +22,8 @@ pub struct Observer {
     matcher: Matcher,
     plan: Plan,
     callers: Callers,
+    /// Where the latest event came from.
+    context: Arc<Context>,
     bytes: Vec<u8>,
 }
 
@@ -32,6 +34,7 @@ impl Observer {
             plan: Plan::new(&rules),
             matcher: Matcher::new(rules),
             callers: Callers::default(),
+            context: Arc::default(),
             bytes: Vec::new(),
         }
     }
@@ -45,7 +48,7 @@ impl Observer {
             stage,
             request: event.request_id(),
             is_long_running: event.is_long_running(),
-            trace: None,
+            recording: None,
             hits: Vec::new(),
         };
         if stage == Stage::RequestReceived {
@@ -55,14 +58,23 @@ impl Observer {
         if matches.is_empty() {
             return observation;
         }
+        let mut is_told = event.raw_line().len() > Recording::TEXT_BYTES_MAX;
         for &rule in matches {
             let plan = &self.plan.rules[rule];
+            is_told |= !plan.has_baselines;
             observation
                 .hits
                 .push(hit(rule, plan, event, &mut self.bytes));
         }
-        let trace = Trace::of(event, observation.request, &mut self.callers);
-        observation.trace = Some(Arc::new(trace));
+        observation.recording = Some(if is_told {
+            let trace = Trace::of(event, observation.request, &mut self.callers);
+            Recording::Trace(Arc::new(trace))
+        } else {
+            if *self.context != *event.context() {
+                self.context = Arc::new(event.context().clone());
+            }
+            Recording::Text(event.raw_line().into(), Arc::clone(&self.context))
+        });
         observation
     }
 }

@@ -1,6 +1,7 @@
 //! Which requests a correlation has told of for each key, so that each is told once, whichever of
 //! its members and values bring it.
 
+use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::{Settings, Stats, Trace, conditions::Met};
@@ -8,7 +9,7 @@ use crate::{
     event::Field,
     rule::{Correlation, Kind, Member, Source},
     units::{Span, Time},
-    window::{Held, Key, Limits, Table},
+    window::{Held, Key, Limits, Owner, Rows, Table, Unreadable},
 };
 
 /// The requests that were told. Old ones go when nothing can bring them a second time.
@@ -18,7 +19,7 @@ pub(super) struct Once {
 }
 
 /// Whether it was told.
-#[derive(Default)]
+#[derive(Default, Serialize, Deserialize)]
 struct Mark(bool);
 
 impl Held for Mark {
@@ -67,6 +68,20 @@ impl Once {
     /// Takes back some memory of what is over at `horizon`.
     pub(super) fn sweep(&mut self, horizon: Time, count: usize) {
         self.table.sweep(horizon.minus(self.reach), count);
+    }
+
+    /// Adds the rows that changed since this was last called.
+    pub(super) fn changes(&mut self, owner: Owner, rows: &mut Rows) {
+        self.table.changes(owner, rows);
+    }
+
+    /// Takes up what all rows of an owner hold.
+    pub(super) fn restore<'a>(
+        &mut self,
+        owner: Owner,
+        rows: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+    ) -> Result<(), Unreadable> {
+        self.table.restore(owner, rows, &mut |_| {})
     }
 
     /// Adds what this holds to the engine's numbers.

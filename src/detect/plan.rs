@@ -26,6 +26,8 @@ pub(super) struct RulePlan {
     pub reads: Vec<Read>,
     /// Fields of these that an event may have several values of, each once.
     pub several: Vec<Field>,
+    /// Whether a match says something only when a baseline finds it odd.
+    pub has_baselines: bool,
     /// The correlations that count the rule itself.
     feeds: Vec<Feed>,
 }
@@ -108,7 +110,10 @@ impl RulePlan {
         feeds: Vec<Feed>,
         chained: &[Vec<Feed>],
     ) -> Self {
-        let mut plan = Self::default();
+        let mut plan = Self {
+            has_baselines: extension.novelty.is_some() || extension.rate.is_some(),
+            ..Self::default()
+        };
         plan.want_words(extension);
         if let Some(novelty) = &extension.novelty {
             plan.read(Condition::Novelty, &novelty.by, &novelty.of, true);

@@ -1,10 +1,15 @@
 //! Which requests were seen: each counts once for each rule, however many stages and repeats of it
 //! arrive in whatever order.
 
+mod persist;
+
 use std::collections::{BTreeMap, VecDeque};
 
 use hashbrown::{HashMap, HashTable};
 use smallvec::SmallVec;
+
+pub(super) use persist::Ends;
+use persist::Unwritten;
 
 use super::Settings;
 use crate::{
@@ -71,6 +76,8 @@ struct Short {
     entries: VecDeque<Entry>,
     /// Number of the oldest entry; numbers wrap.
     first: u32,
+    /// What of them is to be written.
+    unwritten: Unwritten,
 }
 
 struct Entry {
@@ -90,10 +97,16 @@ struct Long {
     next: u64,
     /// The latest start among those that were let go.
     forgotten_until: Time,
+    /// Requests that went although there is a row of them.
+    removed: Vec<u128>,
 }
 
 struct LongEntry {
     number: u64,
+    /// Whether it changed since the rows were last taken.
+    touched: bool,
+    /// Whether there is a row of it.
+    kept: bool,
     start: Time,
     stages: u8,
     claims: Claims,
@@ -109,6 +122,7 @@ impl Requests {
                 index: HashTable::new(),
                 entries: VecDeque::new(),
                 first: 0,
+                unwritten: Unwritten::default(),
             },
             long: Long {
                 requests_max: settings.long_requests_max.max(1),
@@ -116,6 +130,7 @@ impl Requests {
                 order: BTreeMap::new(),
                 next: 0,
                 forgotten_until: Time::MIN,
+                removed: Vec::new(),
             },
             evicted: 0,
             long_evicted: 0,
@@ -151,7 +166,10 @@ impl Requests {
         let claims = match handle {
             Handle::Short(number) => self.short.entry(number).claims.get_or_insert_default(),
             Handle::Long(request) => match self.long.entries.get_mut(&request) {
-                Some(entry) => &mut entry.claims,
+                Some(entry) => {
+                    entry.touched = true;
+                    &mut entry.claims
+                }
                 None => return false,
             },
         };
@@ -198,6 +216,7 @@ impl Requests {
                 return Sighting::Repeat;
             }
             entry.stages |= stage;
+            entry.touched = true;
         }
         if !is_end {
             if !is_known {
@@ -247,12 +266,14 @@ impl Short {
     }
 
     fn entry(&mut self, number: u32) -> &mut Entry {
+        self.unwritten.touch(self.first, number);
         &mut self.entries[number.wrapping_sub(self.first) as usize]
     }
 
     fn push(&mut self, entry: Entry) -> u32 {
         let number = self.first.wrapping_add(self.entries.len() as u32);
         let request = entry.request;
+        self.unwritten.touch(self.first, number);
         self.entries.push_back(entry);
         let (entries, first) = (&self.entries, self.first);
         let hash = |&number: &u32| entries[number.wrapping_sub(first) as usize].request as u64;
@@ -270,6 +291,7 @@ impl Short {
             found.remove();
         }
         self.first = self.first.wrapping_add(1);
+        self.unwritten.starts_at(self.first);
         Some(oldest)
     }
 
@@ -298,6 +320,9 @@ impl Long {
             if let Some(entry) = self.entries.remove(&request) {
                 self.forgotten_until = self.forgotten_until.max(entry.start);
                 gone += 1;
+                if entry.kept {
+                    self.removed.push(request);
+                }
             }
         }
         let number = self.next;
@@ -305,6 +330,8 @@ impl Long {
         self.order.insert(number, seen.request);
         let entry = LongEntry {
             number,
+            touched: true,
+            kept: false,
             start: seen.time,
             stages,
             claims: Claims::new(),
@@ -316,6 +343,9 @@ impl Long {
     fn remove(&mut self, request: u128) -> Option<(u8, Claims)> {
         let entry = self.entries.remove(&request)?;
         self.order.remove(&entry.number);
+        if entry.kept {
+            self.removed.push(request);
+        }
         Some((entry.stages, entry.claims))
     }
 }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Observation, Settings};
 use crate::{
     event::Stage,
@@ -10,7 +12,7 @@ use crate::{
 
 /// One stream of events whose order means something: a file, one API server's webhook. The same
 /// stream has the same number in every run, because state that survives refers to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SourceId(pub u64);
 
 /// How often the sources that fell silent are looked for, in event time.
@@ -32,7 +34,7 @@ pub(super) struct Sources {
 }
 
 /// The progress of one source.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Progress {
     /// The greatest stamp so far.
     watermark: Time,
@@ -42,6 +44,15 @@ struct Progress {
     top_then: Time,
     /// Whether it shows the stage ResponseStarted at all; audit policies may omit it.
     shows_started: bool,
+}
+
+/// The progress of all sources, as it is kept.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Standing {
+    progress: BTreeMap<SourceId, Progress>,
+    top: Time,
+    watermark: Time,
+    checked: Time,
 }
 
 /// Where an observation stands in time.
@@ -146,6 +157,24 @@ impl Sources {
         self.recompute();
     }
 
+    /// What is to be kept.
+    pub(super) fn standing(&self) -> Standing {
+        Standing {
+            progress: self.progress.clone(),
+            top: self.top,
+            watermark: self.watermark,
+            checked: self.checked,
+        }
+    }
+
+    /// Takes up what was kept.
+    pub(super) fn restore(&mut self, standing: Standing) {
+        self.progress = standing.progress;
+        self.top = standing.top;
+        self.watermark = standing.watermark;
+        self.checked = standing.checked;
+    }
+
     fn is_check_due(&self) -> bool {
         self.progress.len() > 1 && self.top > self.checked.plus(SILENCE_CHECK)
     }
@@ -193,7 +222,7 @@ mod tests {
             stage: Stage::ResponseComplete,
             request: 0,
             is_long_running: false,
-            trace: None,
+            recording: None,
             hits: Vec::new(),
         };
         sources.place(SourceId(source.into()), &observation, now.map(at))

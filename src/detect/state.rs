@@ -1,6 +1,10 @@
 //! The state of one rule's baselines and of one correlation's window, made as the rule says.
 
+mod persist;
+
 use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
 
 use super::{Settings, Stats, Trace, conditions::Met, once::Once};
 use crate::{
@@ -47,7 +51,7 @@ enum Window {
 }
 
 /// The evidence that one occurrence brings.
-#[derive(Clone)]
+#[derive(Clone, Serialize, Deserialize)]
 enum Brought {
     Request(Arc<Trace>),
     /// What counted with one step of a chained correlation.
@@ -55,7 +59,7 @@ enum Brought {
 }
 
 /// Requests, oldest first.
-#[derive(Clone)]
+#[derive(Clone, Serialize, Deserialize)]
 struct Evidence(Vec<Arc<Trace>>);
 
 /// What one insert brought about.

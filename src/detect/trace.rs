@@ -4,7 +4,8 @@
 
 use std::sync::Arc;
 
-use hashbrown::HashTable;
+use hashbrown::{HashMap, HashSet, HashTable};
+use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::event::{
@@ -15,7 +16,7 @@ use crate::event::{
 const CALLERS_MAX: usize = 4_096;
 
 /// One event that matched.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trace {
     caller: Arc<Caller>,
     target: TargetFacts,
@@ -24,12 +25,12 @@ pub struct Trace {
 }
 
 /// Who acted, with what and from where.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 struct Caller {
-    cluster: Box<str>,
-    principal: PrincipalFacts,
-    credential: Option<CredentialFacts>,
-    origin: OriginFacts,
+    cluster: Arc<str>,
+    principal: Arc<PrincipalFacts>,
+    credential: Option<Arc<CredentialFacts>>,
+    origin: Arc<OriginFacts>,
 }
 
 /// The callers of late. A memo: what it gives depends on the event alone.
@@ -105,13 +106,37 @@ impl Trace {
     /// All of it, for people.
     pub(super) fn facts(&self) -> Facts {
         Facts {
-            cluster: self.caller.cluster.clone(),
-            principal: self.caller.principal.clone(),
+            cluster: Arc::clone(&self.caller.cluster),
+            principal: Arc::clone(&self.caller.principal),
             credential: self.caller.credential.clone(),
-            origin: self.caller.origin.clone(),
+            origin: Arc::clone(&self.caller.origin),
             target: self.target.clone(),
             evidence: self.evidence.clone(),
         }
+    }
+}
+
+/// Traces read back from where they were kept, each and its caller once, as they were before.
+#[derive(Default)]
+pub(super) struct Shared {
+    callers: HashSet<Arc<Caller>>,
+    traces: HashMap<u128, Arc<Trace>>,
+}
+
+impl Shared {
+    /// Puts what was read before in the place of the same read again.
+    pub(super) fn share(&mut self, trace: &mut Arc<Trace>) {
+        if let Some(known) = self.traces.get(&trace.request)
+            && known == trace
+        {
+            *trace = Arc::clone(known);
+            return;
+        }
+        if let Some(trace) = Arc::get_mut(trace) {
+            let caller = self.callers.get_or_insert_with(&trace.caller, Arc::clone);
+            trace.caller = Arc::clone(caller);
+        }
+        self.traces.insert(trace.request, Arc::clone(trace));
     }
 }
 
@@ -134,9 +159,9 @@ impl Callers {
         }
         let caller = Arc::new(Caller {
             cluster: event.context().cluster.as_str().into(),
-            principal: PrincipalFacts::of(event),
-            credential: CredentialFacts::of(event),
-            origin: OriginFacts::of(event),
+            principal: Arc::new(PrincipalFacts::of(event)),
+            credential: CredentialFacts::of(event).map(Arc::new),
+            origin: Arc::new(OriginFacts::of(event)),
         });
         if self.known.len() >= CALLERS_MAX {
             self.known.clear();

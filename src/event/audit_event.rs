@@ -10,7 +10,7 @@ use super::{body::Body, json, slot::Slot, slot::Slots};
 use crate::units::Time;
 
 /// What the reader of an event knows about where it came from, beside its bytes.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Context {
     /// The name of the cluster; empty when nobody gave one.
     pub cluster: String,

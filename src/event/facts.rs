@@ -1,24 +1,28 @@
 //! What an alert tells about an event: who, with what, from where, on what; owned and redacted.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
+
+use serde::{Deserialize, Serialize};
 
 use super::{
-    Event, Slot,
+    Event, Slot, Word,
     redact::{cut, shorten},
+    word::word as known_word,
 };
 use crate::units::Time;
 
 /// The parts of one audit event that people are shown. Made only for events that matched a rule.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What is told of the caller is shared: callers act more than once, and alerts hold many events.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
     /// The cluster that the event came from; empty when nobody named it.
-    pub cluster: Box<str>,
+    pub cluster: Arc<str>,
     /// The identity that the act is attributed to.
-    pub principal: PrincipalFacts,
+    pub principal: Arc<PrincipalFacts>,
     /// The credential that the caller showed, when the API server recorded one.
-    pub credential: Option<CredentialFacts>,
+    pub credential: Option<Arc<CredentialFacts>>,
     /// Where the request came from.
-    pub origin: OriginFacts,
+    pub origin: Arc<OriginFacts>,
     /// What was acted on.
     pub target: TargetFacts,
     /// The one event as evidence.
@@ -26,12 +30,13 @@ pub struct Facts {
 }
 
 /// The effective principal and, under impersonation, who stands behind it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PrincipalFacts {
     /// Effective user name; empty for a failed authentication.
     pub name: Box<str>,
     /// `user`, `serviceaccount`, `node`, `control-plane`, `anonymous` or `unauthenticated`.
-    pub kind: &'static str,
+    #[serde(deserialize_with = "known_word")]
+    pub kind: Word,
     /// The authenticated caller under impersonation.
     pub impersonator: Option<Box<str>>,
     /// Effective groups, at most [`Facts::GROUPS_MAX`].
@@ -39,21 +44,23 @@ pub struct PrincipalFacts {
 }
 
 /// A credential as the API server names it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct CredentialFacts {
     /// `JTI=…` of a token or `X509SHA256=…` of a certificate.
     pub id: Box<str>,
     /// `token`, `certificate`, `legacy-token` or `other`.
-    pub kind: &'static str,
+    #[serde(deserialize_with = "known_word")]
+    pub kind: Word,
 }
 
 /// Where a request came from, as far as it can be trusted.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct OriginFacts {
     /// The trustworthy address: the last of `sourceIPs`, or as `trusted_proxies` says.
     pub ip: Option<Box<str>>,
     /// `public`, `private`, `loopback`, `link-local` or `unknown`.
-    pub scope: &'static str,
+    #[serde(deserialize_with = "known_word")]
+    pub scope: Word,
     /// User-agent family (`kubectl`, `curl`, `kubelet`, …); the caller chooses it.
     pub client: Box<str>,
     /// The user agent as sent, cut to [`Facts::TEXT_MAX`] characters.
@@ -61,7 +68,7 @@ pub struct OriginFacts {
 }
 
 /// What was acted on. A field that the request does not have is `None`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "each is the objectRef field of the same name")]
 pub struct TargetFacts {
     pub verb: Box<str>,
@@ -72,7 +79,7 @@ pub struct TargetFacts {
 }
 
 /// One event as an alert quotes it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Evidence {
     /// The API server's (or the client's own) id of the request; for searching, not for trust.
     pub audit_id: Box<str>,
@@ -112,9 +119,9 @@ impl Facts {
     pub fn of(event: &Event<'_>) -> Self {
         Self {
             cluster: event.context().cluster.as_str().into(),
-            principal: PrincipalFacts::of(event),
-            credential: CredentialFacts::of(event),
-            origin: OriginFacts::of(event),
+            principal: Arc::new(PrincipalFacts::of(event)),
+            credential: CredentialFacts::of(event).map(Arc::new),
+            origin: Arc::new(OriginFacts::of(event)),
             target: TargetFacts::of(event),
             evidence: Evidence::of(event),
         }

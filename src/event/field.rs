@@ -63,6 +63,7 @@ pub(super) enum Derived {
     BindingSubjects,
     RoleVerbs,
     RoleResources,
+    RoleGrants,
     CsrSigner,
     CsrUsages,
     Verb,
@@ -209,6 +210,7 @@ impl Event<'_> {
             | Derived::BindingSubjects
             | Derived::RoleVerbs
             | Derived::RoleResources
+            | Derived::RoleGrants
             | Derived::CsrSigner
             | Derived::CsrUsages => self.any_in_body(derived, visit),
             Derived::Workload(part) => self.workload(part, visit),
@@ -234,14 +236,26 @@ impl Event<'_> {
             Derived::BindingSubjects => (&BINDINGS, "subjects"),
             Derived::RoleVerbs => (&ROLES, "rules.verbs"),
             Derived::RoleResources => (&ROLES, "rules.resources"),
+            Derived::RoleGrants => (&ROLES, "rules"),
             Derived::CsrUsages => (&REQUESTS, "spec.usages"),
             _ => (&REQUESTS, "spec.signerName"),
         };
         if !resources.contains(&self.slots().raw(Slot::Resource)) {
             return false;
         }
-        if derived != Derived::BindingSubjects {
-            return self.request_body().any(path, visit);
+        match derived {
+            Derived::RoleGrants => return self.grants(visit),
+            // A patch of the subjects does not name the role; the answer does, if it is recorded.
+            Derived::BindingRole => {
+                let mut seen = false;
+                let found = self.request_body().any(path, &mut |value| {
+                    seen = true;
+                    visit(value)
+                });
+                return found || !seen && self.response_body().any(path, visit);
+            }
+            Derived::BindingSubjects => {}
+            _ => return self.request_body().any(path, visit),
         }
         self.request_body().any(path, &mut |value| match value {
             Value::Object(raw) => visit(Value::text(binding_subject(raw))),

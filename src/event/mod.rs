@@ -10,6 +10,7 @@ mod credential;
 mod exec;
 mod facts;
 mod field;
+mod grants;
 mod json;
 mod origin;
 mod outcome;
@@ -18,6 +19,7 @@ mod redact;
 mod slot;
 mod table;
 mod value;
+mod word;
 mod workload;
 
 #[cfg(test)]
@@ -33,3 +35,4 @@ pub use redact::{REDACTED, redact, shorten};
 pub use slot::{Slot, Slots};
 pub use table::{AuditLevel, Entry, FIELDS, FieldGroup};
 pub use value::Value;
+pub use word::{Word, word, word_or_none};

@@ -568,7 +568,8 @@ pub static FIELDS: &[Entry] = &[
         Derived::Workload(Workload::Privileged),
         "bool",
         BODY,
-        "privileged of any container, also init and ephemeral, in a pod or any workload's template.",
+        "privileged (on Windows: hostProcess) of any container, also init and ephemeral, in a pod \
+         or any workload's template.",
     ),
     derived(
         "pod.allowPrivilegeEscalation",
@@ -593,6 +594,14 @@ pub static FIELDS: &[Entry] = &[
         "number",
         BODY,
         "runAsUser of the pod or any container.",
+    ),
+    derived(
+        "pod.runAsNonRoot",
+        &[],
+        Derived::Workload(Workload::RunAsNonRoot),
+        "bool",
+        BODY,
+        "runAsNonRoot of the pod or any container.",
     ),
     derived(
         "pod.hostPath",
@@ -656,7 +665,7 @@ pub static FIELDS: &[Entry] = &[
         Derived::Workload(Workload::Commands),
         LIST,
         BODY,
-        "Words of command and args of all containers.",
+        "Words of command and args of all containers, and of the commands of their hooks and probes.",
     ),
     derived(
         "pod.serviceAccount",
@@ -697,6 +706,16 @@ pub static FIELDS: &[Entry] = &[
         LIST,
         BODY,
         "Resources in a role's rules.",
+    ),
+    derived(
+        "role.grants",
+        &[],
+        Derived::RoleGrants,
+        LIST,
+        BODY,
+        "What a role's rules allow, verb and resource together: `get secrets`, `create \
+         deployments.apps`, `* *.*`, `get /metrics`. Of a patch without whole rules: from the \
+         response, when it is recorded.",
     ),
     derived(
         "csr.cn",

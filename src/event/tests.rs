@@ -202,6 +202,10 @@ fn reads_grants() {
     let line = r#"{"objectRef":{"resource":"clusterrolebindings","apiGroup":"rbac.authorization.k8s.io"},"requestObject":{"roleRef":{"name":"cluster-admin"},"subjects":[{"kind":"ServiceAccount","namespace":"a","name":"b"},{"kind":"Group","name":"system:masters"}]}}"#;
     let binding = event(line, &context);
     assert_eq!(all(&binding, "binding.role"), ["cluster-admin"]);
+    let line = r#"{"objectRef":{"resource":"rolebindings"},"requestObject":[{"op":"add","path":"/subjects/-","value":{"kind":"User","name":"eve"}}],"responseObject":{"roleRef":{"name":"admin"}}}"#;
+    let patched = event(line, &context);
+    assert_eq!(all(&patched, "binding.role"), ["admin"]);
+    assert_eq!(all(&patched, "binding.subjects"), ["User:eve"]);
     assert_eq!(
         all(&binding, "binding.subjects"),
         ["system:serviceaccount:a:b", "Group:system:masters"]
@@ -210,6 +214,44 @@ fn reads_grants() {
     let role = event(line, &context);
     assert_eq!(all(&role, "role.verbs"), ["get", "*"]);
     assert_eq!(all(&role, "binding.role"), Vec::<String>::new());
+}
+
+#[test]
+fn reads_what_a_role_grants() {
+    let context = Context::default();
+    let grants = |line: &str| all(&event(line, &context), "role.grants");
+    let rules = r#"[{"verbs":["get","list"],"apiGroups":["","apps"],"resources":["pods/log"]},{"verbs":["*"],"apiGroups":["*"],"resources":["leases"]},{"verbs":["get"],"nonResourceURLs":["/metrics"]},{"verbs":["get"]}]"#;
+    let body =
+        format!(r#"{{"objectRef":{{"resource":"roles"}},"requestObject":{{"rules":{rules}}}}}"#);
+    let told = [
+        "get pods/log",
+        "list pods/log",
+        "get pods/log.apps",
+        "list pods/log.apps",
+        "* leases.*",
+        "get /metrics",
+    ];
+    assert_eq!(grants(&body), told);
+    let answered = format!(
+        r#"{{"objectRef":{{"resource":"roles"}},"requestObject":[{{"op":"add","path":"/rules/0/verbs/-","value":"*"}}],"responseObject":{{"rules":{rules}}}}}"#
+    );
+    assert_eq!(grants(&answered), told);
+    let added = r#"{"objectRef":{"resource":"roles"},"requestObject":[{"op":"add","path":"/rules/-","value":{"verbs":["get"],"apiGroups":[""],"resources":["secrets"]}}]}"#;
+    assert_eq!(grants(added), ["get secrets"]);
+    assert!(grants(&body.replace("roles", "pods")).is_empty());
+}
+
+#[test]
+fn a_role_without_end_is_not_spelt_out() {
+    let context = Context::default();
+    let many: Vec<String> = (0..3_000).map(|n| format!("\"r{n}\"")).collect();
+    let many = many.join(",");
+    let line = format!(
+        r#"{{"objectRef":{{"resource":"clusterroles"}},"requestObject":{{"rules":[{{"verbs":[{many}],"apiGroups":[{many}],"resources":[{many}]}}]}}}}"#
+    );
+    let told = all(&event(&line, &context), "role.grants");
+    assert_eq!(told.len(), 8_193);
+    assert_eq!(told[8_192], "too many to tell");
 }
 
 #[test]

@@ -17,6 +17,20 @@ fn template_paths(resource: &str, api_group: &str) -> &'static [&'static str] {
 
 const CONTAINERS: [&str; 3] = ["containers", "initContainers", "ephemeralContainers"];
 
+/// A container that runs on its Windows node as a process of it.
+const HOST_PROCESS: &str = "securityContext.windowsOptions.hostProcess";
+
+/// Where a container's commands stand.
+const COMMANDS: [&str; 7] = [
+    "command",
+    "args",
+    "lifecycle.postStart.exec.command",
+    "lifecycle.preStop.exec.command",
+    "livenessProbe.exec.command",
+    "readinessProbe.exec.command",
+    "startupProbe.exec.command",
+];
+
 /// A property of a pod template.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Workload {
@@ -24,6 +38,7 @@ pub(super) enum Workload {
     PrivilegeEscalation,
     Capabilities,
     RunAsUser,
+    RunAsNonRoot,
     HostPath,
     HostNetwork,
     HostPid,
@@ -61,7 +76,14 @@ impl Event<'_> {
                     at("securityContext.runAsUser")
                         || in_containers(&mut at, &["securityContext.runAsUser"])
                 }
-                Workload::Privileged => in_containers(&mut at, &["securityContext.privileged"]),
+                Workload::RunAsNonRoot => {
+                    at("securityContext.runAsNonRoot")
+                        || in_containers(&mut at, &["securityContext.runAsNonRoot"])
+                }
+                Workload::Privileged => {
+                    in_containers(&mut at, &["securityContext.privileged", HOST_PROCESS])
+                        || at(HOST_PROCESS)
+                }
                 Workload::PrivilegeEscalation => {
                     in_containers(&mut at, &["securityContext.allowPrivilegeEscalation"])
                 }
@@ -70,7 +92,7 @@ impl Event<'_> {
                 }
                 Workload::Images => in_containers(&mut at, &["image"]),
                 Workload::Containers => in_containers(&mut at, &["name"]),
-                Workload::Commands => in_containers(&mut at, &["command", "args"]),
+                Workload::Commands => in_containers(&mut at, &COMMANDS),
             }
         })
     }

@@ -1,6 +1,6 @@
 //! POST to a receiver whose URL is a secret.
 
-use std::{error::Error, io, time::Duration};
+use std::{error::Error, io, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use reqwest::{
@@ -8,6 +8,8 @@ use reqwest::{
     header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER},
     redirect,
 };
+
+use rustls_platform_verifier::BuilderVerifierExt;
 
 use super::{Failure, Reason};
 use crate::units::Secret;
@@ -68,6 +70,19 @@ pub(super) fn builder() -> reqwest::ClientBuilder {
         .user_agent(concat!("auditwatch/", env!("CARGO_PKG_VERSION")))
 }
 
+/// TLS for streams that are no HTTP: the same checks, by the CAs of the system.
+pub(super) fn tls() -> Result<Arc<rustls::ClientConfig>, String> {
+    let told = |error: rustls::Error| {
+        format!("cannot set up TLS: {error}; are the system's CA certificates installed?")
+    };
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .and_then(BuilderVerifierExt::with_platform_verifier)
+        .map_err(told)?;
+    Ok(Arc::new(config.with_no_client_auth()))
+}
+
 /// Where to POST.
 #[derive(Clone, Debug)]
 pub(super) struct Endpoint {
@@ -101,6 +116,16 @@ impl Endpoint {
 
     /// Sends JSON and waits for the answer; the caller limits the time.
     pub(super) async fn post(&self, body: String, headers: HeaderMap) -> Result<Answer, Failure> {
+        self.ask(body, headers, ANSWER_MAX).await
+    }
+
+    /// As [`post`](Self::post), for an answer of which `answer_max` bytes are worth reading.
+    pub(super) async fn ask(
+        &self,
+        body: String,
+        headers: HeaderMap,
+        answer_max: usize,
+    ) -> Result<Answer, Failure> {
         let request = self.client.post(self.url.expose()).headers(headers);
         let request = request.header(CONTENT_TYPE, "application/json").body(body);
         let mut response = request
@@ -109,10 +134,10 @@ impl Endpoint {
             .map_err(|error| not_sent(&error.without_url()))?;
         let retry_after = retry_after(response.headers());
         let mut body = Vec::new();
-        while body.len() < ANSWER_MAX {
+        while body.len() < answer_max {
             match response.chunk().await {
                 Ok(Some(chunk)) => {
-                    body.extend_from_slice(&chunk[..chunk.len().min(ANSWER_MAX - body.len())]);
+                    body.extend_from_slice(&chunk[..chunk.len().min(answer_max - body.len())]);
                 }
                 // The status is there, and a body cut short says no more than none.
                 Ok(None) | Err(_) => break,

@@ -1,6 +1,6 @@
 //! One message to one receiver.
 
-use crate::alert::{Alert, Change};
+use crate::alert::{Alert, Change, dispatch::Notification};
 
 /// A change of an alert, and what the receiver missed before it.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,6 +15,14 @@ impl Message {
     /// The alert as it is now.
     pub fn alert(&self) -> &Alert {
         self.change.alert()
+    }
+
+    /// The message as a notification about one alert.
+    pub fn notification(&self, receiver: &str) -> Notification {
+        Notification {
+            id: self.id().into(),
+            ..Notification::single(&receiver.into(), &self.change, self.dropped)
+        }
     }
 
     /// Names the message, the same for each attempt and after a restart that reads the same

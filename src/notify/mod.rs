@@ -1,36 +1,59 @@
 //! Messages out: each receiver has one bounded queue, one task and one integration.
 //!
-//! [`Notifier::tell`] takes a change of an alert and returns at once. A receiver that is slow or
+//! [`Notifier::tell`] takes a change of an alert and returns at once; with an outbox it is
+//! [`Notifier::notes`], what it gives is committed with the state that it follows from, and
+//! [`Notifier::deliver`] takes it from there. A receiver that is slow or
 //! dead delays nobody else: what it cannot be told is folded or dropped by severity, counted, and
 //! the next message that it takes says how many it missed. Messages about one alert arrive in
 //! order. A message may arrive twice and says so by its [`Message::id`].
 //!
-//! Not here: which receiver should be told (every one is told everything from its own level upwards), and an outbox that
-//! outlives the process; both would stand between `tell` and the queue.
+//! Not here: which receiver should be told (every one is told everything from its own level upwards), and how the outbox
+//! survives the process (`store`).
 
 mod alert_log;
+pub mod alertmanager;
+mod email;
 mod failure;
 mod http;
 mod message;
 mod metrics;
+pub mod opsgenie;
+pub mod pagerduty;
 mod queue;
+mod siem;
 mod slack;
+pub mod slack_api;
+mod syslog;
+mod teams;
 mod webhook;
 mod worker;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::{task::JoinHandle, time::Instant};
 
-pub use alert_log::AlertLog;
+pub use alert_log::{AlertLog, Rotation};
+pub use alertmanager::Alertmanager;
+pub use email::{Email, EmailSettings, Encryption};
 pub use failure::{DropReason, Failure, Reason};
 pub use http::{BuildError, client};
 pub use message::Message;
 pub use metrics::Metrics;
+pub use opsgenie::Opsgenie;
+pub use pagerduty::PagerDuty;
+pub use siem::Format;
 pub use slack::Slack;
-pub use webhook::Webhook;
+pub use slack_api::SlackApi;
+pub use syslog::{Syslog, Transport};
+pub use teams::Teams;
+pub use webhook::{SigningKey, Webhook};
 
-use crate::{alert::Change, rule::Severity, units::Span};
+use crate::{
+    alert::Change,
+    rule::Severity,
+    store::{self, Delivery, Keeper, Note},
+    units::{Span, Time},
+};
 use worker::{Deliver, Lane};
 
 /// How patient delivery is.
@@ -76,10 +99,24 @@ pub struct Receiver {
 pub enum Integration {
     /// A Slack incoming webhook.
     Slack(Slack),
+    /// A Slack channel by the Web API.
+    SlackApi(SlackApi),
     /// Our JSON by POST.
     Webhook(Webhook),
     /// Our JSON in a file, a line each.
     AlertLog(AlertLog),
+    /// Alertmanager's API.
+    Alertmanager(Alertmanager),
+    /// PagerDuty's events.
+    PagerDuty(PagerDuty),
+    /// Microsoft Teams.
+    Teams(Teams),
+    /// Opsgenie or its successor.
+    Opsgenie(Opsgenie),
+    /// Email.
+    Email(Box<Email>),
+    /// Syslog for a SIEM.
+    Syslog(Syslog),
 }
 
 impl Integration {
@@ -87,18 +124,38 @@ impl Integration {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Slack(_) => "slack",
+            Self::SlackApi(_) => "slack_api",
             Self::Webhook(_) => "webhook",
             Self::AlertLog(_) => "alert_log",
+            Self::Alertmanager(_) => "alertmanager",
+            Self::PagerDuty(_) => "pagerduty",
+            Self::Teams(_) => "teams",
+            Self::Opsgenie(_) => "opsgenie",
+            Self::Email(_) => "email",
+            Self::Syslog(_) => "syslog",
         }
     }
 }
 
+/// The change that a message in the outbox tells; `None` when another version wrote it.
+pub fn read_payload(payload: &[u8]) -> Option<Change> {
+    worker::change_of(payload)
+}
+
 impl Deliver for Integration {
     async fn deliver(&self, message: &Message) -> Result<(), Failure> {
+        let told = message.notification(self.name());
         match self {
-            Self::Slack(slack) => slack.deliver(message).await,
-            Self::Webhook(webhook) => webhook.deliver(message).await,
-            Self::AlertLog(log) => log.deliver(message).await,
+            Self::Slack(slack) => slack.deliver(&told).await,
+            Self::SlackApi(slack) => slack.deliver(&told).await,
+            Self::Webhook(webhook) => webhook.deliver(&told).await,
+            Self::AlertLog(log) => log.deliver(&told).await,
+            Self::Alertmanager(alertmanager) => alertmanager.deliver(&told).await,
+            Self::PagerDuty(pager) => pager.deliver(&told).await,
+            Self::Teams(teams) => teams.deliver(&told).await,
+            Self::Opsgenie(opsgenie) => opsgenie.deliver(&told).await,
+            Self::Email(email) => email.deliver(&told).await,
+            Self::Syslog(syslog) => syslog.deliver(&told).await,
         }
     }
 }
@@ -110,6 +167,8 @@ pub struct Undelivered {
     pub receiver: Arc<str>,
     /// How many messages were left, the one being sent among them.
     pub messages: usize,
+    /// Whether the outbox has them, so that they are sent after the next start.
+    pub is_kept: bool,
 }
 
 /// The running receivers.
@@ -127,11 +186,24 @@ struct Told {
 }
 
 impl Notifier {
-    /// Starts a task for each receiver. Needs a running tokio.
-    pub fn start(receivers: Vec<Receiver>, settings: Settings, metrics: &Metrics) -> Self {
+    /// Starts a task for each receiver; with a keeper, messages live in its outbox. Needs a
+    /// running tokio.
+    pub fn start(
+        receivers: Vec<Receiver>,
+        settings: Settings,
+        metrics: &Metrics,
+        keeper: Option<&Keeper>,
+    ) -> Self {
         let start = |receiver: Receiver| {
             let kind = receiver.integration.name();
-            let (lane, task) = spawn(receiver.name, kind, receiver.integration, settings, metrics);
+            let (lane, task) = spawn(
+                receiver.name,
+                kind,
+                receiver.integration,
+                settings,
+                metrics,
+                keeper.cloned(),
+            );
             Told {
                 min_level: receiver.min_level,
                 lane,
@@ -153,6 +225,73 @@ impl Notifier {
         }
     }
 
+    /// The same for the outbox: a message for every receiver whose level the change reaches.
+    pub fn notes(&self, change: &Change, now: Time) -> Vec<Note> {
+        let alert = change.alert();
+        let severity = alert.severity();
+        let told = self.lanes.iter().filter(|told| severity >= told.min_level);
+        let mut payload = None;
+        let message = Message {
+            change: change.clone(),
+            dropped: 0,
+        };
+        let note = |told: &Told| Note {
+            number: 0,
+            id: message.id().into(),
+            receiver: Arc::clone(&told.lane.name),
+            about: alert.id.clone(),
+            level: severity as u8,
+            is_update: matches!(change, Change::Updated(_)),
+            made_at: now,
+            payload: Arc::clone(payload.get_or_insert_with(|| worker::payload(change))),
+        };
+        told.map(note).collect()
+    }
+
+    /// What hands the outbox's messages to their receivers.
+    pub fn deliver(&self) -> store::Deliver {
+        let lanes: BTreeMap<Arc<str>, Arc<Lane>> = self
+            .lanes
+            .iter()
+            .map(|told| (Arc::clone(&told.lane.name), Arc::clone(&told.lane)))
+            .collect();
+        Box::new(move |delivery| match delivery {
+            Delivery::New(notes) => {
+                for (name, lane) in &lanes {
+                    let mine: Vec<Note> = notes
+                        .iter()
+                        .filter(|note| note.receiver == *name)
+                        .cloned()
+                        .collect();
+                    if !mine.is_empty() {
+                        lane.offer(&mine);
+                    }
+                }
+            }
+            Delivery::More {
+                receiver,
+                notes,
+                is_all,
+            } => {
+                if let Some(lane) = lanes.get(&receiver) {
+                    lane.refill(&notes, is_all);
+                }
+            }
+            Delivery::Forget(numbers) => {
+                for number in numbers {
+                    lanes.values().for_each(|lane| lane.forget(number));
+                }
+            }
+            Delivery::Dropped(dropped) => {
+                for (receiver, number) in dropped {
+                    if let Some(lane) = lanes.get(&receiver) {
+                        lane.lost(number);
+                    }
+                }
+            }
+        })
+    }
+
     /// Takes nothing more, goes on sending for `within`, then gives up; says what was left. A
     /// receiver that is being waited for is tried once more at the start.
     pub async fn shutdown(self, within: Duration) -> Vec<Undelivered> {
@@ -170,6 +309,7 @@ impl Notifier {
                 left.push(Undelivered {
                     receiver: Arc::clone(&lane.name),
                     messages,
+                    is_kept: lane.is_kept(),
                 });
             }
         }
@@ -183,8 +323,9 @@ fn spawn<D: Deliver>(
     deliver: D,
     settings: Settings,
     metrics: &Metrics,
+    keeper: Option<Keeper>,
 ) -> (Arc<Lane>, JoinHandle<()>) {
-    let lane = Arc::new(Lane::new(name, integration, settings, metrics));
+    let lane = Arc::new(Lane::new(name, integration, settings, metrics, keeper));
     metrics.watch(&lane);
     let task = tokio::spawn(worker::run(Arc::clone(&lane), deliver));
     (lane, task)

@@ -24,9 +24,21 @@ pub(super) struct Queue {
 
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
-    pub(super) change: Change,
-    pub(super) since: Instant,
+    change: Change,
+    since: Instant,
     number: u64,
+    /// Its number in the outbox, when it is in one.
+    note: Option<u64>,
+}
+
+/// A message that is to be sent now.
+#[derive(Clone, Debug)]
+pub(super) struct Next {
+    pub(super) message: Message,
+    /// Since when it has been waiting.
+    pub(super) since: Instant,
+    /// Its number in the outbox, when it is in one.
+    pub(super) note: Option<u64>,
 }
 
 /// What had to happen to make room.
@@ -53,14 +65,7 @@ impl Queue {
     }
 
     pub(super) fn push(&mut self, change: Change, since: Instant) -> Room {
-        let number = self.next;
-        self.next += 1;
-        self.newest.insert(change.alert().id.clone(), number);
-        self.waiting.push_back(Entry {
-            change,
-            since,
-            number,
-        });
+        self.append(change, since, None);
         if self.waiting.len() <= self.max {
             return Room::Enough;
         }
@@ -77,6 +82,46 @@ impl Queue {
         }
         self.missed += 1;
         Room::Dropped
+    }
+
+    fn append(&mut self, change: Change, since: Instant, note: Option<u64>) {
+        let number = self.next;
+        self.next += 1;
+        self.newest.insert(change.alert().id.clone(), number);
+        self.waiting.push_back(Entry {
+            change,
+            since,
+            number,
+            note,
+        });
+    }
+
+    /// Takes a message of the outbox in, or leaves it there when the queue is full; whether it did.
+    pub(super) fn take_in(&mut self, note: u64, change: Change, since: Instant) -> bool {
+        let has_room = self.waiting.len() < self.max;
+        if has_room {
+            self.append(change, since, Some(note));
+        }
+        has_room
+    }
+
+    /// How many more messages may wait.
+    pub(super) fn room(&self) -> usize {
+        self.max - self.waiting.len().min(self.max)
+    }
+
+    /// Takes a message of the outbox out, unless it is being sent; whether it was there.
+    pub(super) fn forget(&mut self, note: u64) -> bool {
+        let place = self
+            .waiting
+            .iter()
+            .position(|entry| entry.note == Some(note));
+        place.and_then(|place| self.remove(place)).is_some()
+    }
+
+    /// Notes that the receiver was not told of something that was not in the queue.
+    pub(super) fn missed(&mut self) {
+        self.missed += 1;
     }
 
     /// The oldest update of an alert about which there is a newer message.
@@ -96,16 +141,21 @@ impl Queue {
         Some(entry)
     }
 
-    /// The next message and how long it has waited; `done` must follow.
-    pub(super) fn take(&mut self) -> Option<(Message, Instant)> {
+    /// The next message; [`delivered`](Self::delivered) or [`given_up`](Self::given_up) must
+    /// follow.
+    pub(super) fn take(&mut self) -> Option<Next> {
         let entry = self.remove(0)?;
         let message = Message {
             change: entry.change.clone(),
             dropped: self.missed,
         };
-        let since = entry.since;
+        let (since, note) = (entry.since, entry.note);
         self.sending = Some(entry);
-        Some((message, since))
+        Some(Next {
+            message,
+            since,
+            note,
+        })
     }
 
     /// The message was taken by the receiver, which now knows what it missed.
@@ -221,7 +271,7 @@ mod tests {
         for id in ["a", "b", "c"] {
             queue.push(Change::Fired(alert(id, Severity::High)), now);
         }
-        let (message, _) = queue.take().unwrap();
+        let Next { message, .. } = queue.take().unwrap();
         assert_eq!(
             (message.dropped, queue.len(), queue.oldest()),
             (2, 1, Some(now))
@@ -230,11 +280,15 @@ mod tests {
         for id in ["d", "e"] {
             queue.push(Change::Fired(alert(id, Severity::High)), now);
         }
-        let (message, _) = queue.take().unwrap();
+        let Next { message, .. } = queue.take().unwrap();
         assert_eq!(message.dropped, 4);
         queue.push(Change::Fired(alert("f", Severity::High)), now);
         queue.push(Change::Fired(alert("g", Severity::High)), now);
         queue.delivered(&message);
-        assert_eq!(queue.take().unwrap().0.dropped, 1, "dropped meanwhile");
+        assert_eq!(
+            queue.take().unwrap().message.dropped,
+            1,
+            "dropped meanwhile"
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! Slack incoming webhooks: an alert as Block Kit.
+//! Slack incoming webhooks: an alert, or many, as Block Kit.
 //!
 //! Slack refuses a message as a whole when one text is too long, and reads links, mentions and
 //! formatting out of text. So every value has a length that keeps the sum of all below every
@@ -10,13 +10,16 @@ use std::fmt::Write as _;
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 
-use super::{BuildError, Failure, Message, Reason, http::Endpoint};
+use super::{BuildError, Failure, http::Endpoint};
 use crate::{
     alert::{
-        Alert, Change, cut_middle_by, telling, visible,
+        Alert, Status,
+        brief::{Brief, Section, mark},
+        cut_middle_by,
+        dispatch::{Notification, Reason},
+        telling, visible,
         words::{self, Phrase, Piece},
     },
-    rule::Severity,
     units::Secret,
 };
 
@@ -33,6 +36,8 @@ const COMMAND_MAX: usize = 400;
 const COMMANDS_MAX: usize = 5;
 const LINK_MAX: usize = 300;
 const LINKS_MAX: usize = 3;
+/// One alert in a list of many; ten of them stay below the 3,000 of a section.
+const LINE_MAX: usize = 250;
 /// What phones show of the message.
 const PREVIEW_MAX: usize = 300;
 
@@ -47,10 +52,10 @@ impl Slack {
         Endpoint::new(client, url).map(Self)
     }
 
-    pub(super) async fn deliver(&self, message: &Message) -> Result<(), Failure> {
+    pub(super) async fn deliver(&self, told: &Notification) -> Result<(), Failure> {
         let answer = self
             .0
-            .post(payload(message).to_string(), HeaderMap::new())
+            .post(payload(told).to_string(), HeaderMap::new())
             .await?;
         let word = answer.body.trim();
         // Slack says what is wrong by a word; anything else may be a page that quotes the URL.
@@ -62,7 +67,7 @@ impl Slack {
         };
         if word == "no_service" {
             return Err(Failure::permanent(
-                Reason::ClientError,
+                super::Reason::ClientError,
                 "Slack has no such webhook (no_service)",
                 "was it revoked? make a new one and give its URL",
             ));
@@ -75,7 +80,7 @@ impl Slack {
             return Ok(());
         }
         Err(Failure::permanent(
-            Reason::ClientError,
+            super::Reason::ClientError,
             format!("it answered {} but not `ok`{told}", answer.status.as_u16()),
             "is this the URL of a Slack incoming webhook, and no proxy's own page in between?",
         ))
@@ -83,34 +88,44 @@ impl Slack {
 }
 
 /// The message as Slack wants it.
-fn payload(message: &Message) -> Value {
-    let alert = message.alert();
-    let mut blocks = vec![header(&message.change)];
-    if message.dropped > 0 {
-        let dropped = message.dropped;
-        let (alerts, were) = if dropped == 1 {
+pub(super) fn payload(told: &Notification) -> Value {
+    let mut blocks = vec![header(told)];
+    if told.missed > 0 {
+        let missed = told.missed;
+        let (alerts, were) = if missed == 1 {
             ("alert", "was")
         } else {
             ("alerts", "were")
         };
-        let text = format!("⚠ {dropped} {alerts} {were} dropped before this one");
+        let text = format!("⚠ {missed} {alerts} {were} dropped before this one");
         blocks.push(context(&[text]));
     }
-    let fired = matches!(message.change, Change::Fired(_));
-    if fired && !alert.summary.is_empty() {
-        blocks.push(plain(&sentence(&alert.summary)));
+    let is_one = told.total() <= 1;
+    if !is_one {
+        blocks.extend(overview(told));
     }
-    blocks.push(fields(alert));
-    if !matches!(message.change, Change::Resolved(_)) && !alert.why.is_empty() {
-        blocks.push(plain(&format!("Why: {}", sentence(&alert.why))));
+    if let Some(alert) = told.first() {
+        let is_new = !matches!(
+            told.reason,
+            Reason::Updated | Reason::Repeat | Reason::Resolved
+        );
+        if is_new && !alert.summary.is_empty() {
+            blocks.push(plain(&sentence(&alert.summary)));
+        }
+        blocks.push(fields(alert));
+        if alert.status == Status::Firing && !alert.why.is_empty() {
+            blocks.push(plain(&format!("Why: {}", sentence(&alert.why))));
+        }
+        if is_new {
+            blocks.push(mrkdwn(&evidence(alert)));
+            // A message about many is long enough without.
+            let commands = commands(alert).filter(|_| is_one);
+            blocks.extend(commands.map(|text| mrkdwn(&text)));
+        }
+        blocks.push(context(&names(alert)));
     }
-    if fired {
-        blocks.push(mrkdwn(&evidence(alert)));
-        blocks.extend(commands(alert).map(|text| mrkdwn(&text)));
-    }
-    blocks.push(context(&names(alert)));
     json!({
-        "text": preview(&message.change),
+        "text": preview(told),
         "mrkdwn": false,
         "unfurl_links": false,
         "unfurl_media": false,
@@ -118,43 +133,58 @@ fn payload(message: &Message) -> Value {
     })
 }
 
-/// `🔴 HIGH: Many requests refused to one principal`
-fn headline(change: &Change) -> String {
-    let alert = change.alert();
-    let mark = match alert.severity() {
-        Severity::Critical => "🚨",
-        Severity::High => "🔴",
-        Severity::Medium => "🟠",
-        Severity::Low => "🟡",
-        Severity::Informational => "🔵",
+/// How many there are, who acts, and a line for each that is shown. In plain text nothing is read
+/// as formatting.
+fn overview(told: &Notification) -> Vec<Value> {
+    let sections = Brief::of(told).sections;
+    let end = sections
+        .iter()
+        .position(|section| section.name == "First of them");
+    let shown = sections
+        .iter()
+        .take(end.unwrap_or(0))
+        .filter(|section| section.name != "Missed");
+    let text = |section: &Section| {
+        let lines = section
+            .lines
+            .iter()
+            .map(|line| escaped(&line.plain(), LINE_MAX));
+        let lines: Vec<String> = lines.collect();
+        plain(&format!("{}: {}", section.name, lines.join("\n")))
     };
-    let level = alert.severity().name().to_uppercase();
+    let mut blocks: Vec<Value> = shown.map(text).collect();
+    blocks.push(json!({"type": "divider"}));
+    blocks
+}
+
+/// `🔴 HIGH: Many requests refused to one principal`
+fn headline(told: &Notification) -> String {
+    let sign = mark(told.severity(), told.status());
+    let level = told.severity().name().to_uppercase();
+    let Some(alert) = told.first().filter(|_| told.total() <= 1) else {
+        return format!("{sign} {}", Brief::of(told).headline.plain());
+    };
     let title = &alert.rule.title;
-    match change {
-        Change::Fired(_) => format!("{mark} {level}: {title}"),
-        Change::Updated(_) => format!("{mark} {level}, goes on: {title}"),
-        Change::Resolved(alert) if alert.evicted => format!("💤 {level}, not watched: {title}"),
-        Change::Resolved(_) => format!("✅ {level}, over: {title}"),
+    match (alert.status, told.reason) {
+        (Status::Resolved, _) if alert.evicted => format!("💤 {level}, not watched: {title}"),
+        (Status::Resolved, _) => format!("{sign} {level}, over: {title}"),
+        (_, Reason::Updated | Reason::Repeat) => format!("{sign} {level}, goes on: {title}"),
+        _ => format!("{sign} {level}: {title}"),
     }
 }
 
-fn header(change: &Change) -> Value {
-    let text = escaped(&visible(&headline(change)), HEADER_MAX);
+fn header(told: &Notification) -> Value {
+    let text = escaped(&visible(&headline(told)), HEADER_MAX);
     json!({"type": "header", "text": {"type": "plain_text", "text": text, "emoji": false}})
 }
 
-fn preview(change: &Change) -> String {
-    let who: String = words::who(change.alert())
-        .0
-        .iter()
-        .map(|piece| match piece {
-            Piece::Ours(text) | Piece::Theirs(text) => visible(text),
-        })
-        .collect();
-    escaped(
-        &format!("{}: {who}", visible(&headline(change))),
-        PREVIEW_MAX,
-    )
+fn preview(told: &Notification) -> String {
+    let headline = headline(told);
+    let text = match told.first().filter(|_| told.total() <= 1) {
+        Some(alert) => format!("{}: {}", visible(&headline), words::who(alert).plain()),
+        None => visible(&headline).into_owned(),
+    };
+    escaped(&text, PREVIEW_MAX)
 }
 
 /// Who, from where, what, when, in two columns.
@@ -287,4 +317,4 @@ const fn escape(c: char) -> Option<&'static str> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

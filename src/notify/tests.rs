@@ -16,37 +16,42 @@ use tokio::net::TcpListener;
 
 use super::*;
 use crate::{
-    alert::{samples, to_json},
+    alert::{Alert, dispatch::Notification, samples, to_json},
     rule::Severity,
     units::Secret,
 };
 
-type Requests = Arc<Mutex<Vec<(HeaderMap, String)>>>;
+pub(super) type Requests = Arc<Mutex<Vec<(HeaderMap, String)>>>;
 
 /// A status at which the server does not answer at all.
 const HANGS: u16 = 0;
 
 /// A server that gives the scripted answers (status, headers, body) in turn, and the last one
 /// for ever; keeps what it was sent.
-struct Server {
+pub(super) struct Server {
     address: SocketAddr,
     requests: Requests,
+    paths: Arc<Mutex<Vec<String>>>,
 }
 
 #[derive(Clone)]
-struct Answer(u16, Vec<(&'static str, String)>, &'static str);
+pub(super) struct Answer(u16, Vec<(&'static str, String)>, &'static str);
 
 impl Server {
-    async fn start(answers: Vec<Answer>) -> Self {
+    pub(super) async fn start(answers: Vec<Answer>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let requests = Requests::default();
+        let paths = Arc::<Mutex<Vec<String>>>::default();
+        let asked = Arc::clone(&paths);
         let seen = Arc::clone(&requests);
         let answers = Arc::new(Mutex::new(VecDeque::from(answers)));
         let app = Router::new().fallback(move |request: Request| {
             let (seen, answers) = (Arc::clone(&seen), Arc::clone(&answers));
+            let asked = Arc::clone(&asked);
             async move {
                 let (parts, body) = request.into_parts();
+                asked.lock().unwrap().push(parts.uri.to_string());
                 let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
                 let body = String::from_utf8(body.to_vec()).unwrap();
                 seen.lock().unwrap().push((parts.headers, body));
@@ -69,24 +74,32 @@ impl Server {
             }
         });
         tokio::spawn(async move { axum::serve(listener, app).await });
-        Self { address, requests }
+        Self {
+            address,
+            requests,
+            paths,
+        }
     }
 
-    fn url(&self) -> Secret {
+    pub(super) fn url(&self) -> Secret {
         Secret::new(&format!("http://{}/T0/very-secret", self.address))
     }
 
-    fn requests(&self) -> Vec<(HeaderMap, String)> {
+    pub(super) fn paths(&self) -> Vec<String> {
+        self.paths.lock().unwrap().clone()
+    }
+
+    pub(super) fn requests(&self) -> Vec<(HeaderMap, String)> {
         self.requests.lock().unwrap().clone()
     }
 }
 
-fn answer(status: u16, body: &'static str) -> Answer {
+pub(super) fn answer(status: u16, body: &'static str) -> Answer {
     Answer(status, Vec::new(), body)
 }
 
 /// A client that no proxy of the machine that runs the tests can come between.
-fn test_client() -> reqwest::Client {
+pub(super) fn test_client() -> reqwest::Client {
     http::builder().no_proxy().build().unwrap()
 }
 
@@ -97,11 +110,29 @@ fn message() -> Message {
     }
 }
 
+/// A notification of which everything that a caller can choose is this.
+pub(super) fn hostile(value: &str) -> Notification {
+    let mut alert = Alert::clone(&samples::fired(slack::tests::hostile(value, 5, false)));
+    alert.cluster = value.into();
+    alert.respond = (0..8).map(|n| format!("{n} {value}")).collect();
+    let rule = Arc::make_mut(&mut alert.rule);
+    rule.references = vec![value.to_owned(), format!("https://{value}")];
+    let mut told = Notification::single(&"r".into(), &Change::Fired(Arc::new(alert)), 1);
+    for _ in 0..3 {
+        told.alerts.push(samples::hostile());
+        told.firing.add(Severity::Low);
+    }
+    told.group = crate::alert::dispatch::Labels::new([("principal", value)]);
+    told.principals.top = vec![(value.into(), 3); 5];
+    told.principals.distinct = 9;
+    told
+}
+
 async fn slack(answer: Answer) -> Result<(), Failure> {
     let server = Server::start(vec![answer]).await;
     Slack::new(&test_client(), server.url())
         .unwrap()
-        .deliver(&message())
+        .deliver(&message().notification("r"))
         .await
 }
 
@@ -193,8 +224,8 @@ async fn webhook_sends_the_contract_with_a_stable_id() {
     let server = Server::start(vec![answer(204, "")]).await;
     let webhook = Webhook::new(&test_client(), server.url()).unwrap();
     let message = message();
-    webhook.deliver(&message).await.unwrap();
-    webhook.deliver(&message).await.unwrap();
+    webhook.deliver(&message.notification("r")).await.unwrap();
+    webhook.deliver(&message.notification("r")).await.unwrap();
     let requests = server.requests();
     let (headers, body) = &requests[0];
     assert_eq!(*body, to_json(message.alert(), 2));
@@ -215,13 +246,16 @@ async fn redirects_stay_at_their_place() {
     ])
     .await;
     let webhook = Webhook::new(&test_client(), server.url()).unwrap();
-    webhook.deliver(&message()).await.unwrap();
+    webhook.deliver(&message().notification("r")).await.unwrap();
     assert_eq!(
         server.requests()[1].1,
         to_json(message().alert(), 2),
         "the body came along"
     );
-    let failure = webhook.deliver(&message()).await.unwrap_err();
+    let failure = webhook
+        .deliver(&message().notification("r"))
+        .await
+        .unwrap_err();
     assert_eq!(
         failure.what,
         "it answered 307, a redirect that is not followed"
@@ -260,7 +294,10 @@ async fn says_why_a_receiver_is_not_reached() {
         ),
     ] {
         let webhook = Webhook::new(&test_client(), Secret::new(&url)).unwrap();
-        let failure = webhook.deliver(&message()).await.unwrap_err();
+        let failure = webhook
+            .deliver(&message().notification("r"))
+            .await
+            .unwrap_err();
         assert_eq!(
             (failure.reason, failure.permanent),
             (Reason::Connection, false)
@@ -315,6 +352,7 @@ async fn all_receivers_are_told() {
             ..Settings::default()
         },
         &metrics,
+        None,
     );
     for change in samples::burst_changes() {
         notifier.tell(&change);
@@ -352,7 +390,7 @@ async fn a_receiver_is_told_from_its_level_upwards() {
         min_level,
         integration: Integration::AlertLog(AlertLog::new(dir.path().join(min_level.name()))),
     });
-    let notifier = Notifier::start(receivers.into(), Settings::default(), &metrics);
+    let notifier = Notifier::start(receivers.into(), Settings::default(), &metrics, None);
     notifier.tell(&Change::Fired(samples::burst(3)));
     assert_eq!(notifier.shutdown(Duration::from_secs(30)).await, []);
     for level in Severity::ALL {

@@ -4,7 +4,7 @@ use std::{
     collections::hash_map::RandomState,
     hash::{BuildHasher as _, Hasher as _},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use tokio::{
@@ -17,9 +17,12 @@ use tracing::{debug, info, warn};
 use super::{
     DropReason, Failure, Message, Metrics, Reason, Settings,
     metrics::LaneMetrics,
-    queue::{Queue, Room},
+    queue::{Next, Queue, Room},
 };
-use crate::alert::Change;
+use crate::{
+    alert::Change,
+    store::{Keeper, Note},
+};
 
 /// Brings one message to where it belongs, by one attempt.
 pub(super) trait Deliver: Send + Sync + 'static {
@@ -33,19 +36,77 @@ pub(super) struct Lane {
     pub(super) integration: &'static str,
     settings: Settings,
     queue: Mutex<Queue>,
+    /// Where messages are until the receiver took them; without it they are in the queue alone.
+    outbox: Option<Outbox>,
     filled: Notify,
     closing: CancellationToken,
     metrics: LaneMetrics,
 }
 
+/// What a lane knows of its receiver's part of the outbox.
+#[derive(Debug)]
+struct Outbox {
+    keeper: Keeper,
+    reading: Mutex<Reading>,
+}
+
+/// How far the outbox was read into the queue.
+#[derive(Debug)]
+struct Reading {
+    /// Number of the last message that was.
+    last: u64,
+    /// Whether more wait behind it.
+    is_behind: bool,
+    /// Whether they were asked for.
+    is_asked: bool,
+}
+
+/// What names a payload that this version wrote: [`Change`] in postcard.
+const PAYLOAD: u8 = 1;
+
+/// A change as the outbox holds it.
+pub(super) fn payload(change: &Change) -> Arc<[u8]> {
+    // Into a vector nothing but a value without a known length cannot be written.
+    postcard::to_extend(change, vec![PAYLOAD])
+        .unwrap_or_default()
+        .into()
+}
+
+pub(super) fn change_of(payload: &[u8]) -> Option<Change> {
+    let (&PAYLOAD, change) = payload.split_first()? else {
+        return None;
+    };
+    postcard::from_bytes(change).ok()
+}
+
+/// When a message was made, by our own clock that cannot be set.
+fn since(note: &Note) -> Instant {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let age = now.unwrap_or_default().as_micros() as i64 - note.made_at.micros();
+    let age = Duration::from_micros(age.max(0) as u64);
+    let now = Instant::now();
+    now.checked_sub(age).unwrap_or(now)
+}
+
 impl Lane {
+    /// With a keeper, what is told comes from its outbox and not by [`push`](Self::push).
     pub(super) fn new(
         name: Arc<str>,
         integration: &'static str,
         settings: Settings,
         metrics: &Metrics,
+        keeper: Option<Keeper>,
     ) -> Self {
+        let outbox = keeper.map(|keeper| Outbox {
+            keeper,
+            reading: Mutex::new(Reading {
+                last: 0,
+                is_behind: true,
+                is_asked: false,
+            }),
+        });
         Self {
+            outbox,
             metrics: metrics.lane(&name, integration),
             name,
             integration,
@@ -65,8 +126,84 @@ impl Lane {
         self.filled.notify_one();
     }
 
+    /// Takes in what is new in the outbox. What does not fit is read from there later.
+    pub(super) fn offer(&self, notes: &[Note]) {
+        let Some(outbox) = &self.outbox else { return };
+        let mut reading = outbox.reading();
+        for note in notes {
+            if reading.is_behind {
+                break;
+            }
+            if self.take_in(outbox, note) {
+                reading.last = note.number;
+            } else {
+                reading.is_behind = true;
+            }
+        }
+        self.filled.notify_one();
+    }
+
+    /// Takes in what was asked for, and whether that is all there is.
+    pub(super) fn refill(&self, notes: &[Note], is_all: bool) {
+        let Some(outbox) = &self.outbox else { return };
+        let mut reading = outbox.reading();
+        (reading.is_asked, reading.is_behind) = (false, !is_all);
+        for note in notes {
+            if !self.take_in(outbox, note) {
+                reading.is_behind = true;
+                break;
+            }
+            reading.last = note.number;
+        }
+        self.filled.notify_one();
+    }
+
+    /// Whether there was room for it, or no need of it.
+    fn take_in(&self, outbox: &Outbox, note: &Note) -> bool {
+        if let Some(change) = change_of(&note.payload) {
+            return self.queue().take_in(note.number, change, since(note));
+        }
+        warn!(
+            receiver = &*self.name,
+            number = note.number,
+            "a message in the outbox is of another version of auditwatch and cannot be sent"
+        );
+        self.metrics.dropped(DropReason::Rejected, 1);
+        outbox.keeper.dead(note.number, "unreadable");
+        true
+    }
+
+    /// Forgets a message that is not in the outbox any more.
+    pub(super) fn forget(&self, note: u64) {
+        self.queue().forget(note);
+    }
+
+    /// A message went because the outbox was full.
+    pub(super) fn lost(&self, note: u64) {
+        let mut queue = self.queue();
+        queue.forget(note);
+        queue.missed();
+        self.metrics.dropped(DropReason::QueueFull, 1);
+    }
+
+    /// Asks for more of the outbox when the queue is half empty.
+    fn read_on(&self) {
+        let Some(outbox) = &self.outbox else { return };
+        let mut reading = outbox.reading();
+        let room = self.queue().room();
+        if reading.is_behind && !reading.is_asked && room >= self.settings.queue_max.div_ceil(2) {
+            reading.is_asked = true;
+            outbox.keeper.more(&self.name, reading.last, room);
+        }
+    }
+
     pub(super) fn close(&self) {
         self.closing.cancel();
+    }
+
+    /// Whether messages survive the process.
+    pub(super) fn is_kept(&self) -> bool {
+        self.outbox.is_some()
     }
 
     /// How many wait, and for how long the oldest has.
@@ -80,10 +217,10 @@ impl Lane {
         )
     }
 
-    /// Counts what is left as lost; for when the task has ended.
+    /// Counts what is left as lost, unless the outbox has it; for when the task has ended.
     pub(super) fn give_up(&self) -> usize {
         let left = self.queue().clear();
-        if left > 0 {
+        if left > 0 && self.outbox.is_none() {
             self.metrics.dropped(DropReason::Shutdown, left as u64);
             warn!(
                 receiver = &*self.name,
@@ -99,8 +236,9 @@ impl Lane {
     }
 
     /// The next message; none when it is closing and nothing is left.
-    async fn next(&self) -> Option<(Message, Instant)> {
+    async fn next(&self) -> Option<Next> {
         loop {
+            self.read_on();
             if let Some(next) = self.queue().take() {
                 return Some(next);
             }
@@ -122,8 +260,8 @@ pub(super) async fn run<D: Deliver>(lane: Arc<Lane>, deliver: D) {
         failures: 0,
         pause: Duration::ZERO,
     };
-    while let Some((message, since)) = lane.next().await {
-        worker.send(&deliver, &message, since).await;
+    while let Some(next) = lane.next().await {
+        worker.send(&deliver, &next).await;
     }
 }
 
@@ -137,23 +275,24 @@ struct Worker<'a> {
 
 impl Worker<'_> {
     /// Sends one message, or gives it up.
-    async fn send<D: Deliver>(&mut self, deliver: &D, message: &Message, since: Instant) {
+    async fn send<D: Deliver>(&mut self, deliver: &D, next: &Next) {
+        let Next { message, since, .. } = next;
         let settings = &self.lane.settings;
         loop {
             if self.failures > 0 && since.elapsed() + self.pause > settings.age_max.to_std() {
-                self.give_up(DropReason::Expired, message);
+                self.give_up(DropReason::Expired, next);
                 return;
             }
             self.wait().await;
             self.lane.metrics.attempts.inc();
             let answer = timeout(settings.timeout.to_std(), deliver.deliver(message)).await;
             let Err(failure) = answer.unwrap_or_else(|_| Err(too_slow())) else {
-                self.delivered(message);
+                self.delivered(next);
                 return;
             };
             self.failed(&failure);
             if failure.permanent {
-                self.give_up(DropReason::Rejected, message);
+                self.give_up(DropReason::Rejected, next);
                 return;
             }
         }
@@ -176,8 +315,11 @@ impl Worker<'_> {
         }
     }
 
-    fn delivered(&mut self, message: &Message) {
-        self.lane.queue().delivered(message);
+    fn delivered(&mut self, next: &Next) {
+        self.lane.queue().delivered(&next.message);
+        if let (Some(outbox), Some(note)) = (&self.lane.outbox, next.note) {
+            outbox.keeper.taken(note);
+        }
         if self.failures > 0 {
             let (receiver, failures) = (&*self.lane.name, self.failures);
             info!(receiver, failures, "the receiver takes messages again");
@@ -221,8 +363,12 @@ impl Worker<'_> {
         }
     }
 
-    fn give_up(&self, reason: DropReason, message: &Message) {
+    fn give_up(&self, reason: DropReason, next: &Next) {
         self.lane.queue().given_up();
+        if let (Some(outbox), Some(note)) = (&self.lane.outbox, next.note) {
+            outbox.keeper.dead(note, reason.name());
+        }
+        let message = &next.message;
         self.lane.metrics.dropped(reason, 1);
         let (alert, rule) = (&*message.alert().id, &*message.alert().rule.name);
         let (receiver, reason) = (&*self.lane.name, reason.name());
@@ -230,6 +376,12 @@ impl Worker<'_> {
             receiver,
             reason, alert, rule, "gave up telling the receiver about this alert"
         );
+    }
+}
+
+impl Outbox {
+    fn reading(&self) -> MutexGuard<'_, Reading> {
+        self.reading.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -7,15 +7,17 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{mpsc, oneshot},
-    time::{Instant, timeout_at},
+    time::{Instant, timeout, timeout_at},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     Judge, LiveAlerts, RuleFiles, Settings,
     bench::Bench,
+    checkpoints::Checkpoints,
     console::ConsoleSender,
     counts::Counts,
+    keeping,
     opening::Opening,
     reload::{Reloader, look},
     threads::{Threads, spawn},
@@ -23,9 +25,16 @@ use super::{
 use crate::{
     notify::{self, Notifier, Undelivered},
     rule::{Loaded, RuleSet},
-    source::{Intake, SourceError, SourceMetrics, webhook::Webhook},
+    source::{
+        Intake, SourceError, SourceMetrics,
+        webhook::{Journals, Webhook},
+    },
+    store::{Keeper, OpenError, journal::JournalMetrics},
     telemetry::{Health, Metrics, catalogue},
 };
+
+/// How long it may take to put down what cannot be judged in time any more.
+const GIVE_UP_WITHIN: Duration = Duration::from_secs(1);
 
 /// Why the pipeline could not start.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +45,9 @@ pub enum StartError {
     /// Sources cannot be opened; all of them that cannot.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Sources(Vec<SourceError>),
+    /// The state cannot be kept where it should be.
+    #[error(transparent)]
+    State(#[from] OpenError),
     /// A metric is there twice, which a test rules out.
     #[error("cannot set up metrics: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -66,6 +78,8 @@ pub struct App {
     sources: TaskTracker,
     shows: TaskTracker,
     notifier: oneshot::Receiver<Notifier>,
+    keeper: Option<Keeper>,
+    give_up: CancellationToken,
 }
 
 impl App {
@@ -83,9 +97,22 @@ impl App {
         let (intake, batches) = Intake::new(settings.queue_max.0 as usize);
         show_queue(&intake, settings.queue_max.0, &metrics)?;
         show_readiness(&health, &metrics)?;
+        let journal_metrics = JournalMetrics::new(&metrics)?;
+        let folder = settings.state.as_ref().map(|state| state.dir.clone());
+        let (engine, alerts) = (settings.engine, settings.alerts);
+        let new = || Judge::new(Arc::clone(&set), engine, alerts);
+        let (state, receivers) = (settings.state, &settings.receivers);
+        let (judge, kept) = keeping::open(state, receivers, new, &metrics, &health).await?;
+        let (keeper, keeping) = kept.unzip();
+        let commits = keeper.as_ref().map(Keeper::commits).cloned();
+        let journals = folder
+            .zip(commits.clone())
+            .map(|(folder, commits)| Journals::new(&folder, commits, journal_metrics));
         let opening = Opening {
             intake,
             metrics: SourceMetrics::new(&metrics)?,
+            journals,
+            commits,
             health: Arc::clone(&health),
             stop: stop.clone(),
         };
@@ -105,13 +132,30 @@ impl App {
             }
         };
         let live = Arc::new(LiveAlerts::default());
+        let notifier = Notifier::start(
+            settings.receivers,
+            settings.delivery,
+            &notify_metrics,
+            keeper.as_ref(),
+        );
+        if let Some(keeping) = keeping {
+            keeping.start(notifier.deliver())?;
+        }
+        let checkpoints = keeper
+            .clone()
+            .map(|keeper| Checkpoints::new(keeper, stop.clone()));
+        let live_alerts = Arc::clone(&live);
+        let rules = Arc::clone(&set);
+        let give_up = CancellationToken::new();
         let bench = Bench::new(
-            Judge::new(Arc::clone(&set), settings.engine, settings.alerts),
-            Arc::clone(&set),
+            judge,
+            rules,
             counts,
-            Arc::clone(&live),
-            Notifier::start(settings.receivers, settings.delivery, &notify_metrics),
+            live_alerts,
+            notifier,
             console,
+            checkpoints,
+            give_up.clone(),
         );
         let failed = CancellationToken::new();
         let threads = Threads {
@@ -151,6 +195,8 @@ impl App {
             sources,
             shows,
             notifier,
+            keeper,
+            give_up,
         })
     }
 
@@ -199,7 +245,20 @@ impl App {
         self.stop.cancel();
         // Time over shows below: the notifier comes only when everything before it has ended.
         let _ = timeout_at(deadline, self.sources.wait()).await;
-        let Ok(Ok(notifier)) = timeout_at(deadline, self.notifier).await else {
+        let mut judged = self.notifier;
+        let is_in_time = timeout_at(deadline, &mut judged).await;
+        let drained = is_in_time.is_ok();
+        let judged = match is_in_time {
+            Ok(judged) => judged.ok(),
+            Err(_) => {
+                self.give_up.cancel();
+                timeout(GIVE_UP_WITHIN, judged)
+                    .await
+                    .ok()
+                    .and_then(Result::ok)
+            }
+        };
+        let Some(notifier) = judged else {
             return Stopped {
                 drained: false,
                 undelivered: Vec::new(),
@@ -207,12 +266,17 @@ impl App {
         };
         let left = deadline.saturating_duration_since(Instant::now());
         let undelivered = notifier.shutdown(left).await;
+        if let Some(keeper) = self.keeper {
+            let left = deadline.saturating_duration_since(Instant::now());
+            // What it could not write in time is done again after the next start.
+            let _ = tokio::task::spawn_blocking(move || keeper.stop(left)).await;
+        }
         let shown = timeout_at(deadline, self.shows.wait()).await;
         if shown.is_err() {
             tracing::warn!("stdout did not take all alerts in time");
         }
         Stopped {
-            drained: true,
+            drained,
             undelivered,
         }
     }

@@ -2,12 +2,18 @@
 //! decide, and tells everyone who is to be told.
 
 use std::{
-    sync::{Arc, mpsc::Receiver},
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError},
+    },
     time::{Duration, Instant},
 };
 
+use tokio_util::sync::CancellationToken;
+
 use super::{
     Judge, LiveAlerts,
+    checkpoints::Checkpoints,
     console::ConsoleSender,
     counts::{Counts, Tally},
     worker::{Observed, Outcome, clock},
@@ -34,6 +40,10 @@ pub(super) struct Bench {
     pub(super) live: Arc<LiveAlerts>,
     pub(super) notifier: Notifier,
     pub(super) console: Option<ConsoleSender>,
+    /// Where state survives; without it all is forgotten.
+    pub(super) checkpoints: Option<Checkpoints>,
+    /// The time to stop is over.
+    pub(super) give_up: CancellationToken,
     tally: Tally,
     changes: Vec<Change>,
     /// When the last batch was judged, and how far event time was then.
@@ -49,8 +59,14 @@ impl Bench {
         live: Arc<LiveAlerts>,
         notifier: Notifier,
         console: Option<ConsoleSender>,
+        checkpoints: Option<Checkpoints>,
+        give_up: CancellationToken,
     ) -> Self {
         counts.rules(&rules);
+        let watermark = judge.engine().watermark();
+        for alert in judge.alerts().firing() {
+            live.apply(&Change::Updated(alert));
+        }
         Self {
             judge,
             rules,
@@ -58,31 +74,68 @@ impl Bench {
             live,
             notifier,
             console,
+            checkpoints,
+            give_up,
             tally: Tally::default(),
             changes: Vec::new(),
-            last: (Instant::now(), Time::MIN),
+            last: (Instant::now(), watermark),
             rejects_told: None,
         }
     }
 
     /// Takes outcomes in turn until the workers have ended; then tells what is left to tell.
     pub(super) fn sit(mut self, workers: &[Receiver<Outcome>]) -> Notifier {
-        let mut turns = workers.iter().cycle();
-        while let Some(Ok(outcome)) = turns.next().map(Receiver::recv) {
+        for worker in workers.iter().cycle() {
+            let Some(outcome) = self.next(worker) else {
+                break;
+            };
             match outcome {
                 Outcome::Observed(observed) => self.judge(observed),
                 Outcome::Rules(rules) => self.take_rules(rules),
                 Outcome::Tick => self.pass_time(),
             }
             self.tell();
+            self.look();
         }
-        self.judge.flush(&mut self.changes);
-        self.tell();
+        match self.checkpoints.take() {
+            // What is new in open alerts is told in time after the next start.
+            Some(checkpoints) => checkpoints.finish(&mut self.judge),
+            None => {
+                self.judge.flush(&mut self.changes);
+                self.tell();
+            }
+        }
         self.counts.state(&self.judge);
         self.notifier
     }
 
+    /// The next outcome, once there is one; `None` when the workers have ended. Meanwhile a
+    /// checkpoint may come due.
+    fn next(&mut self, worker: &Receiver<Outcome>) -> Option<Outcome> {
+        loop {
+            let checkpoints = self.checkpoints.as_ref();
+            let Some(patience) = checkpoints.and_then(Checkpoints::patience) else {
+                return worker.recv().ok();
+            };
+            match worker.recv_timeout(patience) {
+                Ok(outcome) => return Some(outcome),
+                Err(RecvTimeoutError::Disconnected) => return None,
+                Err(RecvTimeoutError::Timeout) => self.look(),
+            }
+        }
+    }
+
+    fn look(&mut self) {
+        if let Some(checkpoints) = &mut self.checkpoints {
+            checkpoints.look(&mut self.judge);
+        }
+    }
+
     fn judge(&mut self, observed: Observed) {
+        if self.give_up.is_cancelled() {
+            self.give_up(&observed);
+            return;
+        }
         let now = clock();
         let Self {
             judge,
@@ -102,7 +155,17 @@ impl Bench {
         if let Some(reject) = &observed.reject {
             self.tell_reject(reject);
         }
+        if let Some(checkpoints) = &mut self.checkpoints {
+            checkpoints.judged(observed.position);
+        }
         drop(observed.room);
+    }
+
+    /// What is given up is neither judged nor said to be read.
+    fn give_up(&mut self, observed: &Observed) {
+        self.tally.dropped = observed.observations.len() as u64;
+        self.tally.rejects = observed.rejects;
+        self.counts.batch(&mut self.tally, clock());
     }
 
     /// Every worker hands the new rules on; the first of them counts.
@@ -111,6 +174,9 @@ impl Bench {
             self.judge.replace_rules(Arc::clone(&rules));
             self.counts.rules(&rules);
             self.rules = rules;
+            if let Some(checkpoints) = &mut self.checkpoints {
+                checkpoints.judged(None);
+            }
         }
     }
 
@@ -129,7 +195,10 @@ impl Bench {
     fn tell(&mut self) {
         for change in self.changes.drain(..) {
             self.live.apply(&change);
-            self.notifier.tell(&change);
+            match &mut self.checkpoints {
+                Some(checkpoints) => checkpoints.tell(&change, &self.notifier),
+                None => self.notifier.tell(&change),
+            }
             if let Some(console) = &self.console {
                 console.tell(&change);
             }

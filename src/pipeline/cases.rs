@@ -31,9 +31,15 @@ impl CaseResult {
     }
 }
 
-/// Runs one case with a fresh engine.
+/// Runs one case with a fresh engine. Of rules that are off by themselves (`rules` has them all
+/// on), only those count that the case switches on.
 pub fn run_case(rules: &Arc<RuleSet>, case: &Case) -> CaseResult {
-    let alerts = alerts_of(rules, &case.lines.join("\n"));
+    let off = |name: &str| {
+        let mut rules = rules.rules.iter();
+        rules.any(|rule| rule.extension.off && rule.meta.name == name)
+    };
+    let mut alerts = alerts_of(rules, &case.lines.join("\n"));
+    alerts.retain(|alert| !off(&alert.rule.name) || case.enable.contains(&alert.rule.name));
     let mut open: Vec<usize> = (0..alerts.len()).collect();
     let mut missing = Vec::new();
     // The pickiest expectation chooses first, so that a vague one does not take its alert.
@@ -48,6 +54,15 @@ pub fn run_case(rules: &Arc<RuleSet>, case: &Case) -> CaseResult {
             None => missing.push(expectation.clone()),
         }
     }
+    // A misspelt name would make a case that cannot fail.
+    let unknown = case.enable.iter().filter(|name| !off(name));
+    missing.extend(unknown.map(|name| Expectation {
+        rule: Some(format!("{name} (no rule of this name is off by itself)")),
+        principal: None,
+        count: None,
+        level: None,
+        spot: case.spot,
+    }));
     CaseResult {
         alerts,
         missing,

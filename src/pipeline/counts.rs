@@ -23,6 +23,8 @@ pub(super) struct Tally {
     pub(super) evaluated: u64,
     pub(super) duplicate: u64,
     pub(super) late: u64,
+    /// Given up, because the time to stop was over.
+    pub(super) dropped: u64,
     pub(super) rejects: Rejects,
     /// Stamps of the events that were evaluated.
     pub(super) stamps: Vec<Time>,
@@ -49,6 +51,9 @@ pub(super) struct Counts {
     duplicate: IntCounter,
     late: IntCounter,
     rejected: Vec<IntCounter>,
+    dropped: IntCounter,
+    clamped: IntCounter,
+    uncounted: [IntCounter; 4],
     delay: Histogram,
     detections: IntCounterVec,
     rules: IntGauge,
@@ -61,18 +66,32 @@ pub(super) struct Counts {
     state_requests: IntGauge,
     state_bytes: IntGauge,
     evicted: [IntCounter; 4],
-    told: Evictions,
+    told: Told,
 }
 
-/// What the engine and the alerts had evicted when it was last told.
+/// What the engine and the alerts had counted when it was last told.
 #[derive(Default)]
-struct Evictions {
+struct Told {
     tables: [u64; 4],
     alerts: u64,
+    uncounted: [u64; 4],
+    clamped: u64,
 }
 
 /// The engine's tables, by the label value of each.
 const TABLES: [&str; 4] = ["keys", "values", "requests", "long_requests"];
+
+/// Why a match was not counted, by the label value.
+const UNCOUNTED: [&str; 4] = ["unkeyed", "combinations", "evidence", "forgotten"];
+
+fn uncounted_of(stats: &Stats) -> [u64; 4] {
+    [
+        stats.unkeyed,
+        stats.combinations_dropped,
+        stats.evidence_dropped,
+        stats.forgotten,
+    ]
+}
 
 fn evicted_from(stats: &Stats) -> [u64; 4] {
     [
@@ -88,8 +107,7 @@ impl Counts {
         let rejected = metrics.counters(&catalogue::EVENTS_REJECTED)?;
         let rejected = Reason::ALL.map(|reason| rejected.with_label_values(&[reason.name()]));
         let dropped = metrics.counters(&catalogue::EVENTS_DROPPED)?;
-        // Nothing is dropped to keep up. The number is there so that this can be seen.
-        dropped.with_label_values(&["overload"]).inc_by(0);
+        let uncounted = metrics.counters(&catalogue::MATCHES_UNCOUNTED)?;
         let alerts = metrics.gauges(&catalogue::ALERTS)?;
         let alerts_dropped = metrics.counters(&catalogue::ALERTS_DROPPED)?;
         let evicted = metrics.counters(&catalogue::STATE_EVICTED)?;
@@ -99,6 +117,10 @@ impl Counts {
             duplicate: metrics.counter(&catalogue::EVENTS_DUPLICATE)?,
             late: metrics.counter(&catalogue::EVENTS_LATE)?,
             rejected: rejected.into(),
+            // Nothing is dropped to keep up.
+            dropped: dropped.with_label_values(&["shutdown"]),
+            clamped: metrics.counter(&catalogue::EVENTS_CLAMPED)?,
+            uncounted: UNCOUNTED.map(|reason| uncounted.with_label_values(&[reason])),
             delay: metrics.delays(&catalogue::EVENT_DELAY_SECONDS)?,
             detections: metrics.counters(&catalogue::DETECTIONS)?,
             rules: metrics.gauge(&catalogue::RULES)?,
@@ -110,7 +132,7 @@ impl Counts {
             state_requests: metrics.gauge(&catalogue::STATE_REQUESTS)?,
             state_bytes: metrics.gauge(&catalogue::STATE_BYTES)?,
             evicted: TABLES.map(|table| evicted.with_label_values(&[table])),
-            told: Evictions::default(),
+            told: Told::default(),
             metrics: Arc::clone(metrics),
         })
     }
@@ -132,7 +154,8 @@ impl Counts {
                 rejected += rejects;
             }
             self.received
-                .inc_by(tally.evaluated + tally.duplicate + tally.late + rejected);
+                .inc_by(tally.evaluated + tally.duplicate + tally.late + tally.dropped + rejected);
+            self.dropped.inc_by(tally.dropped);
         });
         *tally = Tally {
             stamps: std::mem::take(&mut tally.stamps),
@@ -184,7 +207,20 @@ impl Counts {
         let alerts = judge.alerts().counts().evicted;
         self.alerts_evicted
             .inc_by(alerts.saturating_sub(self.told.alerts));
-        self.told = Evictions { tables, alerts };
+        let uncounted = uncounted_of(&stats);
+        let told = uncounted.into_iter().zip(self.told.uncounted);
+        for (counter, (now, told)) in self.uncounted.iter().zip(told) {
+            counter.inc_by(now.saturating_sub(told));
+        }
+        let clamped = stats.clamped;
+        self.clamped
+            .inc_by(clamped.saturating_sub(self.told.clamped));
+        self.told = Told {
+            tables,
+            alerts,
+            uncounted,
+            clamped,
+        };
         let watermark = judge.engine().watermark();
         if watermark > Time::MIN {
             self.watermark.set(watermark.micros() / 1_000_000);

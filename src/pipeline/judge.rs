@@ -10,6 +10,7 @@ use crate::{
     detect::{self, Admission, Detection, Engine, Observation, SourceId},
     rule::RuleSet,
     units::Time,
+    window::{Rows, Unreadable},
 };
 
 /// Engine and alerts. Single owner of all state; deterministic.
@@ -65,6 +66,21 @@ impl Judge {
     /// former set must have been taken in before.
     pub fn replace_rules(&mut self, rules: Arc<RuleSet>) {
         self.engine.replace_rules(rules);
+    }
+
+    /// Adds the state that changed since this was last called.
+    pub fn changes(&mut self, rows: &mut Rows) {
+        self.engine.changes(rows);
+        self.alerts.changes(rows);
+    }
+
+    /// Takes up the state that all rows hold, when nothing was seen yet.
+    ///
+    /// # Errors
+    /// When a row is not what it should be; the judge is of no use then.
+    pub fn restore(&mut self, rows: &Rows) -> Result<(), Unreadable> {
+        self.engine.restore(rows)?;
+        self.alerts.restore(rows)
     }
 
     /// The engine, for its numbers.

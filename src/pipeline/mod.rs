@@ -6,10 +6,12 @@
 mod app;
 mod bench;
 mod cases;
+mod checkpoints;
 mod console;
 mod counts;
 mod dispatch;
 mod judge;
+mod keeping;
 mod live;
 mod opening;
 mod reload;

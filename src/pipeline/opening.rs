@@ -7,11 +7,11 @@ use tokio_util::sync::CancellationToken;
 use super::StartError;
 use crate::{
     source::{
-        Intake, SourceMetrics,
+        Intake, SourceError, SourceMetrics,
         tail::{TailSettings, Tailer},
-        webhook::{Webhook, WebhookSettings},
+        webhook::{Journals, Webhook, WebhookSettings},
     },
-    store::Kept,
+    store::{Commits, Kept},
     telemetry::Health,
 };
 
@@ -19,6 +19,10 @@ use crate::{
 pub(super) struct Opening {
     pub(super) intake: Intake,
     pub(super) metrics: SourceMetrics,
+    /// Where webhooks keep their bodies; `None` when nothing is to survive.
+    pub(super) journals: Option<Journals>,
+    /// Where the sources read on after the last run; `None` when nothing is to survive.
+    pub(super) commits: Option<Arc<Commits>>,
     pub(super) health: Arc<Health>,
     pub(super) stop: CancellationToken,
 }
@@ -26,7 +30,7 @@ pub(super) struct Opening {
 impl Opening {
     /// Opens all sources, or says which cannot be opened.
     pub(super) async fn open(
-        self,
+        mut self,
         files: Vec<TailSettings>,
         webhooks: Vec<WebhookSettings>,
     ) -> Result<(Vec<Tailer>, Vec<Webhook>), StartError> {
@@ -34,24 +38,39 @@ impl Opening {
         for file in files {
             let part = self.health.part(&format!("file {}", file.name));
             let feed = self.intake.feed(&file.bookmark_name());
-            let kept = Kept::new();
+            let kept = self
+                .commits
+                .as_ref()
+                .map(|commits| commits.watch(feed.name()));
+            let kept = kept.map_or_else(Kept::new, |kept| kept.borrow().clone());
             match Tailer::new(file, &kept, feed, &self.metrics, part, self.stop.clone()) {
                 Ok(tailer) => tailers.push(tailer),
                 Err(error) => errors.push(error),
             }
         }
         for hook in webhooks {
-            let part = self.health.part(&format!("webhook {}", hook.name));
-            let feed = self.intake.feed(&format!("webhook:{}", hook.name));
-            match Webhook::bind(hook, feed, &self.metrics, part, self.stop.clone()).await {
+            match self.webhook(hook).await {
                 Ok(hook) => hooks.push(hook),
                 Err(error) => errors.push(error),
             }
+        }
+        if let Some(journals) = &self.journals {
+            journals.tell_left_behind();
         }
         if errors.is_empty() {
             Ok((tailers, hooks))
         } else {
             Err(StartError::Sources(errors))
         }
+    }
+    async fn webhook(&mut self, settings: WebhookSettings) -> Result<Webhook, SourceError> {
+        let part = self.health.part(&format!("webhook {}", settings.name));
+        let feed = self.intake.feed(&format!("webhook:{}", settings.name));
+        let journal = match &mut self.journals {
+            None => None,
+            Some(journals) => Some(journals.open(&settings, feed.name(), &self.health)?),
+        };
+        let stop = self.stop.clone();
+        Webhook::bind(settings, feed, &self.metrics, part, stop, journal).await
     }
 }

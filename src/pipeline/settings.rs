@@ -9,6 +9,7 @@ use crate::{
     report::Style,
     rule::{Loaded, Severity},
     source::{tail::TailSettings, webhook::WebhookSettings},
+    store,
     units::ByteSize,
 };
 
@@ -36,6 +37,8 @@ pub struct Settings {
     pub threads: NonZeroUsize,
     /// How many bytes may be on their way from the sources to the engine.
     pub queue_max: ByteSize,
+    /// Where state survives; `None` when all is to be forgotten.
+    pub state: Option<store::Settings>,
 }
 
 impl Settings {

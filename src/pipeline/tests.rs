@@ -20,6 +20,7 @@ use crate::{
     notify::{self, Integration, Receiver, Webhook},
     rule::{Layer, RuleSet, Severity},
     source::{tail::TailSettings, webhook::WebhookSettings},
+    store,
     units::Secret,
 };
 
@@ -143,6 +144,7 @@ impl Place {
             console: None,
             threads: NonZeroUsize::new(2).unwrap(),
             queue_max: Settings::QUEUE,
+            state: None,
         }
     }
 }
@@ -489,6 +491,7 @@ async fn every_metric_is_in_the_catalogue() {
     let mut settings = place.settings();
     settings.receivers.push(collector.receiver());
     settings.webhooks.push(WebhookSettings::new("127.0.0.1:0"));
+    settings.state = Some(store::Settings::new(place.folder.path().join("state")));
     let app = App::start(settings).await.unwrap();
     until(&app, |app| {
         app.health().readiness().1.contains("waiting for")
@@ -531,4 +534,46 @@ async fn every_metric_is_in_the_catalogue() {
         );
     }
     stop(app).await;
+}
+
+/// The API server sends a batch again when an answer was lost: whatever it does, each event counts
+/// once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_that_is_sent_again_counts_once() {
+    for has_state in [false, true] {
+        let place = Place::new();
+        let mut settings = place.settings();
+        settings.files.clear();
+        settings.webhooks.push(WebhookSettings::new("127.0.0.1:0"));
+        settings.state = has_state.then(|| store::Settings::new(place.folder.path().join("state")));
+        let app = App::start(settings).await.unwrap();
+        let url = format!("http://{}/", app.webhooks()[0]);
+        let items = [line(1, "get", "secrets"), line(2, "get", "secrets")];
+        let body = format!(
+            "{{\"kind\":\"EventList\",\"items\":[{}]}}",
+            items.map(|item| item.trim().to_owned()).join(",")
+        );
+        for _ in 0..3 {
+            let sent = reqwest::Client::new()
+                .post(&url)
+                .body(body.clone())
+                .send()
+                .await;
+            assert_eq!(sent.unwrap().status(), 200);
+        }
+        let shows = |name: &str, count: u64| format!("auditwatch_events_{name}_total {count}\n");
+        until(&app, |app| {
+            app.metrics()
+                .render()
+                .unwrap()
+                .contains(&shows("received", 6))
+        })
+        .await;
+        let text = app.metrics().render().unwrap();
+        assert!(
+            text.contains(&shows("evaluated", 2)) && text.contains(&shows("duplicate", 4)),
+            "{text}"
+        );
+        stop(app).await;
+    }
 }

@@ -51,8 +51,7 @@ pub(super) struct Observed {
     pub(super) rejects: Rejects,
     /// The first reject, to tell people about.
     pub(super) reject: Option<Reject>,
-    /// Where its source would go on; the seam for checkpoints.
-    #[expect(dead_code, reason = "positions are committed together with the state")]
+    /// Where its source would go on.
     pub(super) position: Option<Bookmark>,
     /// The room that the batch takes until its observations were judged.
     pub(super) room: Room,

@@ -21,6 +21,8 @@ pub struct Case {
     pub name: String,
     /// Where its name stands, for reports of failure.
     pub spot: Spot,
+    /// Rules that are off by themselves and are on here.
+    pub enable: Vec<String>,
     /// Its events in order, each one line of JSON.
     pub lines: Vec<String>,
     /// All alerts that must come, in any order; none when it is empty.
@@ -95,6 +97,7 @@ fn read_case(mut table: Table<'_>, number: usize) -> Option<Case> {
         let id = (number as u64 + 1) << 32 | (place as u64) << 16;
         lines.extend(event::lines(node, table.file, table.problems, id, left));
     }
+    let enable = table.texts("enable");
     let expected = read_expected(&mut table);
     let name = name?;
     let sound = table.problems.errors() == before;
@@ -102,6 +105,7 @@ fn read_case(mut table: Table<'_>, number: usize) -> Option<Case> {
     sound.then_some(Case {
         name: name.value,
         spot: name.spot,
+        enable: enable.into_iter().map(|name| name.value).collect(),
         lines,
         expected,
     })

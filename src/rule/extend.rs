@@ -1,4 +1,4 @@
-//! Reads the `auditwatch:` block: novelty, rate, summary, respond.
+//! Reads the `auditwatch:` block: enabled, novelty, rate, summary, respond.
 
 use super::{Extension, Novelty, Rate, Template, codes, field};
 use crate::{
@@ -14,6 +14,18 @@ pub(super) fn read(table: &mut Table<'_>, correlation: bool) -> Extension {
     let Some(mut block) = table.table("auditwatch", "`auditwatch`") else {
         return Extension::default();
     };
+    let enabled = block.boolean("enabled");
+    if let (true, Some(enabled)) = (correlation, &enabled) {
+        block.problems.add(
+            block
+                .error(
+                    codes::UNSUPPORTED,
+                    enabled.spot,
+                    "a correlation cannot be switched off here",
+                )
+                .help("name it in `rules.disable` of the configuration"),
+        );
+    }
     let novelty = block.table("novelty", "`novelty`");
     let rate = block.table("rate", "`rate`");
     for (name, spot) in [("novelty", &novelty), ("rate", &rate)] {
@@ -30,6 +42,7 @@ pub(super) fn read(table: &mut Table<'_>, correlation: bool) -> Extension {
         }
     }
     let extension = Extension {
+        off: enabled.is_some_and(|enabled| !enabled.value),
         novelty: novelty.and_then(read_novelty),
         rate: rate.and_then(read_rate),
         summary: block

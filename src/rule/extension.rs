@@ -6,6 +6,8 @@ use crate::{event::Field, units::Span};
 /// The validated `auditwatch:` block; empty where a rule has none.
 #[derive(Clone, Debug, Default)]
 pub struct Extension {
+    /// `enabled: false`: the rule waits until the configuration's `rules.enable` names it.
+    pub off: bool,
     /// Fires when a value is seen for the first time for a key that has been learnt.
     pub novelty: Option<Novelty>,
     /// Fires when a key does far more than it ever did.

@@ -41,7 +41,8 @@ pub(super) fn list(table: &mut Table<'_>, key: &'static str) -> Vec<Field> {
         .collect()
 }
 
-/// The field that somebody meant: one whose last part it is, else one that is spelt alike.
+/// The field that somebody meant: one of a single word that is spelt alike, else one whose last
+/// part it is, else one that is spelt alike as a whole.
 pub(super) fn nearest_field(name: &str) -> Option<&'static str> {
     let names = || {
         FIELDS.iter().flat_map(|entry| {
@@ -56,7 +57,7 @@ pub(super) fn nearest_field(name: &str) -> Option<&'static str> {
             .next()
             .is_some_and(|last| last.eq_ignore_ascii_case(name))
     };
-    names()
-        .find(|field| last(field))
+    nearest(name, names().filter(|field| !field.contains('.')))
+        .or_else(|| names().find(|field| last(field)))
         .or_else(|| nearest(name, names()))
 }

@@ -2,12 +2,12 @@
 //!
 //! Events repeat themselves: a few thousand combinations of verb, resource, namespace and code
 //! make up nearly all traffic, and as many combinations of caller, credential, client and address.
-//! A [`Matcher`] remembers for each combination of the first kind ("what") the truth of all tests
-//! that depend on nothing else and the rules that these do not rule out; for each of the second
-//! kind ("who") the truth of tests asked so far; and for each pair of the two how far each rule
-//! got: ruled out, met, or waiting for a test of something else. Only those are asked for each
-//! event, once an event. All memories are bounded, and keyed by the raw bytes themselves, so that
-//! two combinations are never taken for one another.
+//! To the rules most of these are alike. So a [`Matcher`] remembers for each combination of the
+//! first kind ("what") and of the second ("who") its *class*: the truth of all tests that depend
+//! on nothing else. And it remembers for each pair of classes how far each rule got: ruled out,
+//! met, or waiting for a test of something else. Only those are asked for each event, once an
+//! event; a rule that a pair rules out costs nothing. All memories are bounded, and keyed by the
+//! raw bytes themselves, so that two combinations are never taken for one another.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use super::{
     RuleSet,
     logic::Resume,
     pattern::fold,
-    predicate::{Place, Predicate, Source, Test},
+    predicate::{Place, Predicate, Ready, Source, Test},
 };
 use crate::event::{Event, Field, FieldGroup, Slot};
 
@@ -48,9 +48,11 @@ const WHO: [Slot; 10] = [
     Slot::SourceIps,
 ];
 
-/// How many combinations of a kind are remembered; when it is full it starts anew.
+/// How many combinations of a kind, and how many bytes of them, are remembered; when there are
+/// more the memory starts anew.
 const REMEMBERED_MAX: usize = 8_192;
-/// How many pairs of the two kinds are remembered.
+const REMEMBERED_BYTES_MAX: usize = 4 << 20;
+/// How many pairs of classes are remembered.
 const PAIRS_MAX: usize = 2 * REMEMBERED_MAX;
 /// Longer combinations are not remembered: nobody but an attacker repeats them.
 const KEY_BYTES_MAX: usize = 4_096;
@@ -60,13 +62,19 @@ const KEY_BYTES_MAX: usize = 4_096;
 pub(super) struct Plan {
     /// For each predicate id its home.
     homes: Vec<Home>,
-    /// Predicate ids by group.
-    what: Vec<u32>,
-    who: Vec<u32>,
-    free: Vec<u32>,
-    /// "What" fields whose whole texts are looked up at once: folded text → bits in the entry.
+    what: Group,
+    who: Group,
+    free: Group,
+}
+
+/// The tests that depend on the same things; the place of each is its bit.
+#[derive(Debug, Default)]
+struct Group {
+    /// Their predicate ids.
+    ids: Vec<u32>,
+    /// Fields whose whole texts are looked up at once: folded text → bits.
     lookups: Vec<(Field, HashMap<String, Vec<u32>>)>,
-    /// Places in `what` that no lookup answers.
+    /// The bits that no lookup answers.
     single: Vec<u32>,
 }
 
@@ -82,50 +90,70 @@ impl Plan {
         let mut plan = Self::default();
         for (id, spec) in specs.iter().enumerate() {
             let group = spec.group();
-            let list = match group {
+            let tests = match group {
                 FieldGroup::What => &mut plan.what,
                 FieldGroup::Who => &mut plan.who,
                 FieldGroup::Free => &mut plan.free,
             };
-            let bit = list.len() as u32;
-            list.push(id as u32);
+            let bit = tests.add(id as u32, spec);
             plan.homes.push(Home { group, bit });
-            if group == FieldGroup::What {
-                plan.place_what(spec, bit);
-            }
         }
         plan
     }
+}
 
-    fn place_what(&mut self, spec: &Predicate, bit: u32) {
-        let (
-            Source::Field(field),
-            Test::Text {
+impl Group {
+    fn add(&mut self, id: u32, spec: &Predicate) -> u32 {
+        let bit = self.ids.len() as u32;
+        self.ids.push(id);
+        if let Source::Field(field) = &spec.source
+            && let Test::Text {
                 place: Place::Whole,
                 texts,
                 cased: false,
-            },
-        ) = (&spec.source, &spec.test)
-        else {
-            return self.single.push(bit);
-        };
+            } = &spec.test
+        {
+            self.add_lookup(field, texts, bit);
+        } else {
+            self.single.push(bit);
+        }
+        bit
+    }
+
+    fn add_lookup(&mut self, field: &Field, texts: &[String], bit: u32) {
         let known = self.lookups.iter().position(|(other, _)| other == field);
         let place = known.unwrap_or_else(|| {
             self.lookups.push((field.clone(), HashMap::new()));
             self.lookups.len() - 1
         });
+        let bits_of = &mut self.lookups[place].1;
         for text in texts {
-            self.lookups[place]
-                .1
-                .entry(text.clone())
-                .or_default()
-                .push(bit);
+            bits_of.entry(text.clone()).or_default().push(bit);
         }
+    }
+
+    /// The truth of all tests.
+    fn truths(&self, predicates: &[Ready], event: &Event<'_>) -> Bits {
+        let mut truths = Bits::new(self.ids.len());
+        for (field, bits_of) in &self.lookups {
+            event.any(field, &mut |value| {
+                let text = value.into_text();
+                let bits = text.and_then(|text| bits_of.get(&*fold(&text)));
+                bits.into_iter().flatten().for_each(|bit| truths.set(*bit));
+                false
+            });
+        }
+        for &bit in &self.single {
+            if predicates[self.ids[bit as usize] as usize].holds(event) {
+                truths.set(bit);
+            }
+        }
+        truths
     }
 }
 
 /// Truths by bit.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 struct Bits(Vec<u64>);
 
 impl Bits {
@@ -172,8 +200,8 @@ impl Asked {
     }
 }
 
-/// What follows from a "what" combination.
-#[derive(Debug, Default)]
+/// What follows from a class of "what" combinations.
+#[derive(Debug)]
 struct What {
     truths: Bits,
     /// The rules that it does not rule out, ascending, and how far it takes them.
@@ -182,45 +210,58 @@ struct What {
     asks_who: bool,
 }
 
-/// A rule that a pair of combinations leaves open, and how far it was evaluated.
+/// A rule that a pair of classes leaves open, and how far it was evaluated.
 type Open = (u32, Resume);
 
-/// A bounded memory of combinations, each with a number that is its own until the memory starts
-/// anew.
+/// A bounded memory of combinations and of the classes that they fall into.
 #[derive(Debug)]
 struct Memory<T> {
-    numbers: HashMap<Vec<u8>, u32>,
-    entries: Vec<T>,
+    /// The class of each combination.
+    seen: HashMap<Box<[u8]>, u32>,
+    seen_bytes: usize,
+    /// Classes by the truths that make them; their numbers stay until the memory starts anew.
+    numbers: HashMap<Bits, u32>,
+    classes: Vec<T>,
 }
 
 impl<T> Memory<T> {
     fn new() -> Self {
         Self {
+            seen: HashMap::new(),
+            seen_bytes: 0,
             numbers: HashMap::new(),
-            entries: Vec::new(),
+            classes: Vec::new(),
         }
     }
 
-    fn number(&self, key: &[u8]) -> Option<u32> {
-        self.numbers.get(key).copied()
-    }
-
-    /// Whether one more would be too many.
+    /// Whether one more combination could be too many.
     fn is_full(&self) -> bool {
-        self.entries.len() >= REMEMBERED_MAX
+        self.seen.len() >= REMEMBERED_MAX
+            || self.seen_bytes >= REMEMBERED_BYTES_MAX
+            || self.classes.len() >= REMEMBERED_MAX
     }
 
     fn clear(&mut self) {
-        self.numbers.clear();
-        self.entries.clear();
+        *self = Self::new();
     }
 
-    /// Adds an entry; one whose key is too long is not found again.
-    fn add(&mut self, key: &[u8], entry: T) -> u32 {
-        let number = self.entries.len() as u32;
-        self.entries.push(entry);
+    /// Remembers a combination, unless it is too long, and gives its class.
+    fn add(&mut self, key: &[u8], truths: Bits, class: impl FnOnce(&Bits) -> T) -> u32 {
+        let Self {
+            numbers, classes, ..
+        } = self;
+        let number = match numbers.get(&truths) {
+            Some(number) => *number,
+            None => {
+                let number = classes.len() as u32;
+                classes.push(class(&truths));
+                numbers.insert(truths, number);
+                number
+            }
+        };
         if key.len() <= KEY_BYTES_MAX {
-            self.numbers.insert(key.to_vec(), number);
+            self.seen.insert(key.into(), number);
+            self.seen_bytes += key.len();
         }
         number
     }
@@ -232,9 +273,9 @@ impl<T> Memory<T> {
 pub struct Matcher {
     set: Arc<RuleSet>,
     what: Memory<What>,
-    who: Memory<Asked>,
-    /// What a pair of the two leaves open.
-    pairs: HashMap<(u32, u32), Vec<Open>>,
+    who: Memory<Bits>,
+    /// What a pair of classes leaves open.
+    pairs: HashMap<(u32, u32), Box<[Open]>>,
     free: Asked,
     /// Whose word `sourceIPs` was read by, for what is remembered about callers.
     proxies: Vec<IpNet>,
@@ -245,7 +286,7 @@ pub struct Matcher {
 impl Matcher {
     /// A matcher that remembers nothing yet.
     pub fn new(set: Arc<RuleSet>) -> Self {
-        let free = Asked::new(set.plan.free.len());
+        let free = Asked::new(set.plan.free.ids.len());
         Self {
             set,
             what: Memory::new(),
@@ -266,16 +307,12 @@ impl Matcher {
     /// The places in [`RuleSet::rules`] of the rules that the event matches, ascending.
     pub fn matches(&mut self, event: &Event<'_>) -> &[usize] {
         self.matched.clear();
-        let what = self.what_number(event);
-        let what_known = &self.what.entries[what as usize];
+        let what = self.what_class(event);
+        let what_known = &self.what.classes[what as usize];
         if what_known.open.is_empty() {
             return &self.matched;
         }
-        let who = if what_known.asks_who {
-            Some(self.who_number(event))
-        } else {
-            None
-        };
+        let who = what_known.asks_who.then(|| self.who_class(event));
         let Self {
             set,
             pairs,
@@ -283,19 +320,19 @@ impl Matcher {
             matched,
             ..
         } = self;
-        // Looking "who" up may have made all memories start anew, but not that of "what".
-        let what_known = &self.what.entries[what as usize];
-        let mut caller = who.map(|who| &mut self.who.entries[who as usize]);
-        let open = match (who, &mut caller) {
+        // Looking "who" up may have made other memories start anew, but not that of "what".
+        let what_known = &self.what.classes[what as usize];
+        let caller = who.map(|who| &self.who.classes[who as usize]);
+        let open = match (who, caller) {
             (Some(who), Some(caller)) => {
                 if pairs.len() >= PAIRS_MAX && !pairs.contains_key(&(what, who)) {
                     pairs.clear();
                 }
                 pairs
                     .entry((what, who))
-                    .or_insert_with(|| settle(set, what_known, caller, event))
+                    .or_insert_with(|| settle(set, what_known, caller))
             }
-            _ => &what_known.open,
+            _ => &*what_known.open,
         };
         free.known.clear();
         free.truths.clear();
@@ -305,7 +342,7 @@ impl Matcher {
                 let ask = || set.predicates[id as usize].holds(event);
                 match group {
                     FieldGroup::What => what_known.truths.get(bit),
-                    FieldGroup::Who => caller.as_mut().map_or_else(ask, |c| c.ask(bit, ask)),
+                    FieldGroup::Who => caller.map_or_else(ask, |caller| caller.get(bit)),
                     FieldGroup::Free => free.ask(bit, ask),
                 }
             });
@@ -316,19 +353,23 @@ impl Matcher {
         &self.matched
     }
 
-    fn what_number(&mut self, event: &Event<'_>) -> u32 {
+    fn what_class(&mut self, event: &Event<'_>) -> u32 {
         combination(&mut self.key, event, &WHAT);
         self.key.push(event.outcome() as u8);
-        self.what.number(&self.key).unwrap_or_else(|| {
-            if self.what.is_full() {
-                self.what.clear();
-                self.pairs.clear();
-            }
-            self.what.add(&self.key, look_up_what(&self.set, event))
-        })
+        if let Some(class) = self.what.seen.get(&*self.key) {
+            return *class;
+        }
+        if self.what.is_full() {
+            self.what.clear();
+            self.pairs.clear();
+        }
+        let set = &*self.set;
+        let truths = set.plan.what.truths(&set.predicates, event);
+        self.what
+            .add(&self.key, truths, |truths| what_follows(set, truths))
     }
 
-    fn who_number(&mut self, event: &Event<'_>) -> u32 {
+    fn who_class(&mut self, event: &Event<'_>) -> u32 {
         let trusted = &event.context().trusted_proxies;
         if self.proxies != *trusted {
             self.who.clear();
@@ -336,26 +377,27 @@ impl Matcher {
             self.proxies.clone_from(trusted);
         }
         combination(&mut self.key, event, &WHO);
-        self.who.number(&self.key).unwrap_or_else(|| {
-            if self.who.is_full() {
-                self.who.clear();
-                self.pairs.clear();
-            }
-            self.who.add(&self.key, Asked::new(self.set.plan.who.len()))
-        })
+        if let Some(class) = self.who.seen.get(&*self.key) {
+            return *class;
+        }
+        if self.who.is_full() {
+            self.who.clear();
+            self.pairs.clear();
+        }
+        let set = &*self.set;
+        let truths = set.plan.who.truths(&set.predicates, event);
+        self.who.add(&self.key, truths, Bits::clone)
     }
 }
 
 /// Evaluates the candidates as far as "what" and "who" tell.
-fn settle(set: &RuleSet, what: &What, caller: &mut Asked, event: &Event<'_>) -> Vec<Open> {
+fn settle(set: &RuleSet, what: &What, caller: &Bits) -> Box<[Open]> {
     let settled = what.open.iter().map(|&(rule, at)| {
         let at = set.rules[rule as usize].program.settle(at, |id| {
             let Home { group, bit } = set.plan.homes[id as usize];
             match group {
                 FieldGroup::What => Some(what.truths.get(bit)),
-                FieldGroup::Who => {
-                    Some(caller.ask(bit, || set.predicates[id as usize].holds(event)))
-                }
+                FieldGroup::Who => Some(caller.get(bit)),
                 FieldGroup::Free => None,
             }
         });
@@ -373,47 +415,30 @@ fn combination(key: &mut Vec<u8>, event: &Event<'_>, slots: &[Slot]) {
     }
 }
 
-fn look_up_what(set: &RuleSet, event: &Event<'_>) -> What {
-    let plan = &set.plan;
-    let mut truths = Bits::new(plan.what.len());
-    for (field, texts) in &plan.lookups {
-        event.any(field, &mut |value| {
-            if let Some(text) = value.into_text()
-                && let Some(bits) = texts.get(&*fold(&text))
-            {
-                for bit in bits {
-                    truths.set(*bit);
-                }
-            }
-            false
-        });
-    }
-    for &bit in &plan.single {
-        if set.predicates[plan.what[bit as usize] as usize].holds(event) {
-            truths.set(bit);
-        }
-    }
+/// How far the truths of "what" take each rule.
+fn what_follows(set: &RuleSet, truths: &Bits) -> What {
     let mut reached = Vec::new();
     let mut open = Vec::new();
     let mut asks_who = false;
     for (place, rule) in set.rules.iter().enumerate() {
         let mut rule_asks_who = false;
-        let possible = rule.program.possible(&mut reached, |id| {
-            let Home { group, bit } = plan.homes[id as usize];
-            rule_asks_who |= group == FieldGroup::Who;
-            (group == FieldGroup::What).then(|| truths.get(bit))
-        });
+        let possible = rule.runs()
+            && rule.program.possible(&mut reached, |id| {
+                let Home { group, bit } = set.plan.homes[id as usize];
+                rule_asks_who |= group == FieldGroup::Who;
+                (group == FieldGroup::What).then(|| truths.get(bit))
+            });
         if possible {
             asks_who |= rule_asks_who;
             let at = rule.program.settle(rule.program.start(), |id| {
-                let Home { group, bit } = plan.homes[id as usize];
+                let Home { group, bit } = set.plan.homes[id as usize];
                 (group == FieldGroup::What).then(|| truths.get(bit))
             });
             open.push((place as u32, at));
         }
     }
     What {
-        truths,
+        truths: truths.clone(),
         open,
         asks_who,
     }

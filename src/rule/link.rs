@@ -36,7 +36,8 @@ pub(super) fn link(drafts: &Drafts, problems: &Problems) -> RuleSet {
         let narrowing = filters.get(&place).into_iter().flatten();
         compiler.add(Uncompiled {
             meta: draft.head.meta.clone(),
-            reports: reporting.of(place),
+            reports: reporting.of(place) && !rule.extension.off,
+            counted: reporting.counted.contains_key(&place),
             extension: rule.extension.clone(),
             file: draft.file.name.clone(),
             parts: [own].into_iter().chain(narrowing.cloned()).collect(),

@@ -2,8 +2,10 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// How urgent a rule's alerts are: Sigma's `level`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "Sigma's own five words")]
 pub enum Severity {
     Informational,
@@ -49,7 +51,7 @@ impl fmt::Display for Severity {
 }
 
 /// Identity and words of one rule or correlation.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RuleMeta {
     /// Sigma `id` (a UUID); the name when the rule has no id.
     pub id: String,

@@ -22,6 +22,8 @@ pub struct Rule {
     /// Whether a match is a detection by itself: false where correlations count it and none says
     /// `generate: true`.
     pub reports: bool,
+    /// Whether a correlation counts it.
+    pub counted: bool,
     /// Our own block.
     pub extension: Extension,
     /// Hash of the rule's meaning, filters included and words not; a reload keeps the state of
@@ -42,6 +44,12 @@ pub(super) struct NamedPart {
 }
 
 impl Rule {
+    /// Whether anything comes of a match: a rule that neither reports nor is counted is not even
+    /// evaluated.
+    pub fn runs(&self) -> bool {
+        self.reports || self.counted
+    }
+
     /// The fields that its condition reads, each once, in the order of the rule.
     pub fn fields(&self) -> Vec<&Field> {
         let mut fields: Vec<&Field> = Vec::new();
@@ -75,6 +83,13 @@ pub struct RuleSet {
 }
 
 impl RuleSet {
+    /// Switches on every rule that waits to be named in `rules.enable`.
+    pub fn enable_all(&mut self) {
+        for rule in self.rules.iter_mut().filter(|rule| rule.extension.off) {
+            rule.reports = true;
+        }
+    }
+
     /// The identity of what a correlation counts.
     pub fn member(&self, member: Member) -> &RuleMeta {
         match member {
@@ -88,6 +103,7 @@ impl RuleSet {
 pub(super) struct Uncompiled {
     pub(super) meta: RuleMeta,
     pub(super) reports: bool,
+    pub(super) counted: bool,
     pub(super) extension: Extension,
     pub(super) file: String,
     pub(super) parts: Vec<NamedPart>,
@@ -125,6 +141,7 @@ impl Compiler {
         self.rules.push(Rule {
             meta: Arc::new(rule.meta),
             reports: rule.reports,
+            counted: rule.counted,
             extension: rule.extension,
             fingerprint: xxh3_64(meaning.as_bytes()),
             file: rule.file,

@@ -12,6 +12,8 @@ pub use metrics::SourceMetrics;
 
 use std::path::PathBuf;
 
+use crate::store::journal::OpenError;
+
 /// Why a source could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
@@ -31,6 +33,9 @@ pub enum SourceError {
         /// What is wrong and what to do.
         problem: String,
     },
+    /// A webhook's journal cannot be opened.
+    #[error(transparent)]
+    Journal(#[from] OpenError),
     /// A certificate, key or token file is of no use.
     #[error("cannot use {what} `{path}`: {problem}")]
     Credential {

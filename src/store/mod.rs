@@ -1,7 +1,25 @@
-//! What survives the process: where each source reads on, committed together with all else.
+//! What survives the process: one SQLite file in which each transaction commits where the sources
+//! read on, the state of engine and alerts, and the outbox, together.
 //!
-//! Not here: what a source reads and how (`source`), who is told (`notify`).
+//! [`Store`] opens the directory and gives what was kept; [`Keeper`] is its thread, which takes
+//! one [`Checkpoint`] at a time. Beside it the [`journal`] of a webhook. Not here: what a source reads (`source`), what state is
+//! (`detect`, `alert`), how a receiver is told (`notify`).
 
 mod bookmark;
+mod checkpoint;
+mod database;
+pub mod journal;
+mod keeper;
+mod metrics;
+mod outbox;
+#[cfg(test)]
+mod tests;
+mod trouble;
 
 pub use bookmark::{Bookmark, Commits, Kept};
+pub use checkpoint::{Checkpoint, Note};
+pub use database::{Loaded, OpenError};
+pub use keeper::{Deliver, Delivery, Keeper, Keeping, Settings, Store};
+pub use metrics::Metrics;
+pub use outbox::{Count, Entry, Outbox, Which};
+pub use trouble::{Fault, Faults, Reason};

@@ -71,7 +71,9 @@ catalogue! {
     EVENTS_LATE: Counter "auditwatch_events_late_total" []
         "Audit events older than the allowed lateness. Rules on single events saw them; windows may have closed.";
     EVENTS_DROPPED: Counter "auditwatch_events_dropped_total" ["reason"]
-        "Audit events that were taken in and given up, by reason.";
+        "Audit events that were taken in and given up, by reason: shutdown (the time to stop was over; with --state they are read again at the next start).";
+    EVENTS_CLAMPED: Counter "auditwatch_events_clamped_total" []
+        "Audit events whose time was set back to our clock, because it lay too far in the future.";
     EVENT_DELAY_SECONDS: Histogram "auditwatch_event_delay_seconds" []
         "From an event's stageTimestamp to the end of its evaluation, by our clock.";
     SOURCE_RECEIVED_BYTES: Counter "auditwatch_source_received_bytes_total" ["source"]
@@ -88,6 +90,24 @@ catalogue! {
         "Open connections to the audit webhook.";
     WEBHOOK_CONNECTIONS_REFUSED: Counter "auditwatch_webhook_connections_refused_total" ["source", "reason"]
         "Connections that the audit webhook closed unserved: over the limit, or no TLS handshake.";
+    JOURNAL_WRITTEN_BYTES: Counter "auditwatch_journal_written_bytes_total" ["source"]
+        "Bytes that the webhook's journal has made durable.";
+    JOURNAL_SYNC_SECONDS: Histogram "auditwatch_journal_sync_seconds" []
+        "How long the disk takes to make a group of bodies durable, which each of them is answered after.";
+    JOURNAL_GROUP_BODIES: Histogram "auditwatch_journal_group_bodies" []
+        "Bodies that were made durable together.";
+    JOURNAL_SEGMENTS: Gauge "auditwatch_journal_segments" ["source"]
+        "Segments of the journal, those that wait and those that are kept as an archive.";
+    JOURNAL_BYTES: Gauge "auditwatch_journal_bytes" ["source"]
+        "Bytes that the journal's segments take.";
+    JOURNAL_BACKLOG_BYTES: Gauge "auditwatch_journal_backlog_bytes" ["source"]
+        "Bytes of the journal that are not evaluated and committed yet; they are read again after a crash.";
+    JOURNAL_BACKLOG_SECONDS: Gauge "auditwatch_journal_backlog_seconds" ["source"]
+        "For how long the oldest body of the journal has been waiting to be evaluated and committed.";
+    JOURNAL_FAILURES: Counter "auditwatch_journal_failures_total" ["source", "reason"]
+        "Bodies that the journal did not take, by reason: full backlog, or what the disk says. They were answered 503.";
+    JOURNAL_DAMAGED_BYTES: Counter "auditwatch_journal_damaged_bytes_total" ["source"]
+        "Bytes of the journal that were durable and are not what was written, or are gone.";
     QUEUE_BYTES: Gauge "auditwatch_queue_bytes" ["queue"]
         "Bytes that wait or are being worked on between the sources and the engine.";
     QUEUE_CAPACITY_BYTES: Gauge "auditwatch_queue_capacity_bytes" ["queue"]
@@ -100,8 +120,24 @@ catalogue! {
         "Requests that are remembered so that each counts once.";
     STATE_EVICTED: Counter "auditwatch_state_evicted_total" ["table"]
         "State that had to go before its time because a table was full.";
+    MATCHES_UNCOUNTED: Counter "auditwatch_matches_uncounted_total" ["reason"]
+        "What conditions over several events did not count, by reason: unkeyed (the event lacks a field of the key), combinations (too many values of fields with several), evidence (one step of a chain brought too many requests), forgotten (the end of a long request whose start is remembered no more).";
     STATE_BYTES: Gauge "auditwatch_state_bytes" []
         "About how much memory the engine's state takes.";
+    CHECKPOINT_SECONDS: Histogram "auditwatch_checkpoint_duration_seconds" []
+        "How long the store took to make one checkpoint safe.";
+    CHECKPOINTS_FAILED: Counter "auditwatch_checkpoints_failed_total" ["reason"]
+        "Attempts to write a checkpoint or the outbox that failed, by reason. While they fail, intake stops.";
+    CHECKPOINT_LAST_SUCCESS: Gauge "auditwatch_checkpoint_last_success_timestamp_seconds" []
+        "When a checkpoint was last made safe.";
+    CHECKPOINT_ROWS: Counter "auditwatch_checkpoint_rows_total" []
+        "Rows of state that checkpoints wrote.";
+    STORE_BYTES: Gauge "auditwatch_store_bytes" []
+        "Size of the state file and its log.";
+    OUTBOX_MESSAGES: Gauge "auditwatch_outbox_messages" ["receiver", "standing"]
+        "Messages in the outbox: waiting for their receiver, or dead (given up, to be looked at by `auditwatch outbox`).";
+    OUTBOX_FORGOTTEN: Counter "auditwatch_outbox_dead_forgotten_total" []
+        "Dead letters that went because the outbox was full.";
     RULES: Gauge "auditwatch_rules" []
         "Rules that are loaded, correlations included.";
     DETECTIONS: Counter "auditwatch_detections_total" ["rule", "level"]

@@ -15,6 +15,11 @@ const DELAY_BUCKETS: [f64; 13] = [
     0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 3600.0,
 ];
 
+/// Buckets of work in seconds: an fsync takes milliseconds, a full state parts of a second.
+const WORK_BUCKETS: [f64; 11] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0,
+];
+
 type Refresh = Box<dyn Fn() + Send + Sync>;
 
 /// One app's metrics. Entries of the [`catalogue`] are registered once each.
@@ -72,7 +77,18 @@ impl Metrics {
 
     /// Registers a histogram of seconds.
     pub fn delays(&self, metric: &Metric) -> Result<Histogram> {
-        let options = HistogramOpts::from(options(metric)).buckets(DELAY_BUCKETS.to_vec());
+        self.histogram(metric, &DELAY_BUCKETS)
+    }
+
+    /// Registers a histogram with buckets of its own: their upper ends, ascending.
+    pub fn histogram(&self, metric: &Metric, buckets: &[f64]) -> Result<Histogram> {
+        let options = HistogramOpts::from(options(metric)).buckets(buckets.to_vec());
+        self.keep(Histogram::with_opts(options)?)
+    }
+
+    /// Registers a histogram of seconds that work on this machine takes.
+    pub fn durations(&self, metric: &Metric) -> Result<Histogram> {
+        let options = HistogramOpts::from(options(metric)).buckets(WORK_BUCKETS.to_vec());
         self.keep(Histogram::with_opts(options)?)
     }
 

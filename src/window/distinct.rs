@@ -2,9 +2,10 @@
 //! For `temporal` the value is the place of the member that occurred.
 
 use hashbrown::HashTable;
+use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    Key, Limits, Spec, Step, Table, TableStats,
+    Key, Limits, Owner, Rows, Spec, Step, Table, TableStats, Unreadable,
     ring::{Goes, Ring, roomy},
 };
 use crate::units::Time;
@@ -96,6 +97,31 @@ impl<P> Distinct<P> {
     /// Memory of the table, without what the keys hold on the heap.
     pub fn bytes(&self) -> usize {
         self.table.bytes()
+    }
+
+    /// Adds the rows that changed since this was last called.
+    pub fn changes(&mut self, owner: Owner, rows: &mut Rows)
+    where
+        P: Serialize,
+    {
+        self.table.changes(owner, rows);
+    }
+
+    /// Takes up what all rows of an owner hold; `each` sees every payload first.
+    ///
+    /// # Errors
+    /// When the rows are not what [`changes`](Self::changes) wrote.
+    pub fn restore<'a>(
+        &mut self,
+        owner: Owner,
+        rows: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+        each: &mut dyn FnMut(&mut P),
+    ) -> Result<(), Unreadable>
+    where
+        P: DeserializeOwned,
+    {
+        let each = &mut |ring: &mut Ring<u64, P>| ring.payloads().for_each(&mut *each);
+        self.table.restore(owner, rows, each)
     }
 }
 

@@ -15,6 +15,7 @@
 mod absence;
 mod count;
 mod distinct;
+mod persist;
 mod ring;
 mod sequence;
 mod table;
@@ -24,6 +25,7 @@ mod tests;
 pub use absence::{Absence, Missing};
 pub use count::Count;
 pub use distinct::Distinct;
+pub use persist::{Owner, Row, Rows, Unreadable, read};
 pub use ring::{Spec, Step, THRESHOLD_MAX};
 pub use sequence::Sequence;
 pub use table::{Held, Key, Limits, Table, TableStats};

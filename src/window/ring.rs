@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
+
 use super::Held;
 use crate::units::{Span, Time};
 
@@ -63,7 +65,7 @@ pub struct Step {
 }
 
 /// One occurrence of a key.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Occurrence<T, P> {
     pub time: Time,
     /// What the window tells apart: a value, a member's place, or nothing.
@@ -97,6 +99,7 @@ pub(super) const fn roomy(capacity: usize) -> usize {
 }
 
 /// The occurrences of one key, sorted by time; among equal times in order of arrival.
+#[derive(Serialize, Deserialize)]
 pub(super) struct Ring<T, P>(pub(super) Occurrences<T, P>);
 
 impl<T, P> Held for Ring<T, P> {
@@ -116,6 +119,13 @@ impl<T, P> Ring<T, P> {
 
     pub(super) fn time(&self, at: usize) -> Time {
         self.0[at].time
+    }
+
+    /// The payloads that have not counted.
+    pub(super) fn payloads(&mut self) -> impl Iterator<Item = &mut P> {
+        self.0
+            .iter_mut()
+            .filter_map(|occurrence| occurrence.payload.as_mut())
     }
 
     /// Whether nothing was thinned out between the oldest and the newest.

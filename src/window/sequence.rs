@@ -1,7 +1,9 @@
 //! `temporal_ordered`: all members occur in their order within a timespan.
 
+use serde::{Serialize, de::DeserializeOwned};
+
 use super::{
-    Key, Limits, Spec, Step, Table, TableStats,
+    Key, Limits, Owner, Rows, Spec, Step, Table, TableStats, Unreadable,
     ring::{Occurrence, Ring},
 };
 use crate::units::Time;
@@ -106,6 +108,31 @@ impl<P> Sequence<P> {
     /// Memory of the table, without what the keys hold on the heap.
     pub fn bytes(&self) -> usize {
         self.table.bytes()
+    }
+
+    /// Adds the rows that changed since this was last called.
+    pub fn changes(&mut self, owner: Owner, rows: &mut Rows)
+    where
+        P: Serialize,
+    {
+        self.table.changes(owner, rows);
+    }
+
+    /// Takes up what all rows of an owner hold; `each` sees every payload first.
+    ///
+    /// # Errors
+    /// When the rows are not what [`changes`](Self::changes) wrote.
+    pub fn restore<'a>(
+        &mut self,
+        owner: Owner,
+        rows: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+        each: &mut dyn FnMut(&mut P),
+    ) -> Result<(), Unreadable>
+    where
+        P: DeserializeOwned,
+    {
+        let each = &mut |ring: &mut Ring<u16, P>| ring.payloads().for_each(&mut *each);
+        self.table.restore(owner, rows, each)
     }
 
     /// Occurrences that were let go because a key had too many of one member, before they counted

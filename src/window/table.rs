@@ -1,7 +1,9 @@
 //! State by key with a cap: expiry in event time, and the longest idle goes when it is full.
 
 use hashbrown::HashTable;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use super::persist::{Owner, Rows, Unreadable, read};
 use crate::units::Time;
 
 /// A key, hashed by its owner to 128 bits over everything that makes it this key. Two keys are
@@ -55,6 +57,18 @@ struct Slot<S> {
     /// Greatest event time that touched the key.
     last: Time,
     state: S,
+    /// Whether it changed, or came to another place, since the rows were last taken.
+    touched: bool,
+    /// Whether there is a row of it.
+    kept: bool,
+}
+
+/// A slot as a row has it.
+#[derive(Serialize, Deserialize)]
+struct Kept<S> {
+    place: u32,
+    last: Time,
+    state: S,
 }
 
 /// State of type `S` for each of many keys.
@@ -70,6 +84,10 @@ pub struct Table<S> {
     limits: Limits,
     held: usize,
     evicted: u64,
+    /// Whether anything changed since the rows were last taken.
+    changed: bool,
+    /// Keys that went although there is a row of them.
+    removed: Vec<Key>,
 }
 
 impl<S: Held> Table<S> {
@@ -86,6 +104,8 @@ impl<S: Held> Table<S> {
             limits,
             held: 0,
             evicted: 0,
+            changed: false,
+            removed: Vec::new(),
         }
     }
 
@@ -118,6 +138,8 @@ impl<S: Held> Table<S> {
         };
         let slot = &mut self.slots[at];
         slot.last = slot.last.max(time);
+        slot.touched = true;
+        self.changed = true;
         let before = slot.state.held();
         let result = change(&mut slot.state);
         self.held = self.held - before + slot.state.held();
@@ -138,6 +160,7 @@ impl<S: Held> Table<S> {
 
     /// Looks at the next `count` slots and takes back those last touched before `expired`.
     pub fn sweep(&mut self, expired: Time, count: usize) {
+        self.changed |= !self.slots.is_empty();
         for _ in 0..count.min(self.slots.len()) {
             if self.hand >= self.slots.len() {
                 self.hand = 0;
@@ -177,6 +200,8 @@ impl<S: Held> Table<S> {
             key,
             last: time,
             state,
+            touched: true,
+            kept: false,
         });
         let slots = &self.slots;
         self.index.insert_unique(key.bits(), at as u32, |&slot| {
@@ -202,6 +227,9 @@ impl<S: Held> Table<S> {
     fn remove(&mut self, at: usize) {
         let gone = self.slots.swap_remove(at);
         self.held -= gone.state.held();
+        if gone.kept {
+            self.removed.push(gone.key);
+        }
         if let Ok(entry) = self
             .index
             .find_entry(gone.key.bits(), |&slot| slot as usize == at)
@@ -209,12 +237,99 @@ impl<S: Held> Table<S> {
             entry.remove();
         }
         // The former last slot now sits at `at`.
-        if let Some(moved) = self.slots.get(at) {
-            let old = self.slots.len() as u32;
+        let old = self.slots.len() as u32;
+        if let Some(moved) = self.slots.get_mut(at) {
+            moved.touched = true;
             if let Some(slot) = self.index.find_mut(moved.key.bits(), |&slot| slot == old) {
                 *slot = at as u32;
             }
         }
+    }
+}
+
+/// The key of the row that a table has for itself. Nobody hashes to nothing.
+const OWN: &[u8] = &[];
+
+impl<S: Held + Serialize> Table<S> {
+    /// Adds the rows that changed since this was last called. From then on keys that go are
+    /// remembered until the next call, at most as many as there are rows.
+    pub fn changes(&mut self, owner: Owner, rows: &mut Rows) {
+        if !std::mem::take(&mut self.changed) {
+            return;
+        }
+        for key in self.removed.drain(..) {
+            rows.remove(owner, &key.0.to_be_bytes());
+        }
+        for (place, slot) in self.slots.iter_mut().enumerate() {
+            if std::mem::take(&mut slot.touched) {
+                slot.kept = true;
+                let kept = Kept {
+                    place: place as u32,
+                    last: slot.last,
+                    state: &slot.state,
+                };
+                rows.put(owner, &slot.key.0.to_be_bytes(), &kept);
+            }
+        }
+        rows.put(owner, OWN, &(self.hand as u64));
+    }
+}
+
+impl<S: Held + DeserializeOwned> Table<S> {
+    /// Takes up the state that all rows of an owner hold, in an empty table. `each` sees every
+    /// state first.
+    ///
+    /// # Errors
+    /// When the rows are not what [`changes`](Self::changes) wrote; the table is of no use then.
+    pub fn restore<'a>(
+        &mut self,
+        owner: Owner,
+        rows: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+        each: &mut dyn FnMut(&mut S),
+    ) -> Result<(), Unreadable> {
+        let mut slots: Vec<(u32, Slot<S>)> = Vec::new();
+        for (key, value) in rows {
+            if key == OWN {
+                self.hand = read::<u64>(owner, value)? as usize;
+                continue;
+            }
+            let key = key.try_into().map_err(|_| Unreadable { owner })?;
+            let Kept {
+                place,
+                last,
+                mut state,
+            } = read::<Kept<S>>(owner, value)?;
+            each(&mut state);
+            let key = Key(u128::from_be_bytes(key));
+            let slot = Slot {
+                key,
+                last,
+                state,
+                touched: false,
+                kept: true,
+            };
+            slots.push((place, slot));
+        }
+        slots.sort_unstable_by_key(|(place, _)| *place);
+        let is_dense = (0..).zip(&slots).all(|(at, (place, _))| at == *place);
+        if !is_dense {
+            return Err(Unreadable { owner });
+        }
+        self.slots = slots.into_iter().map(|(_, slot)| slot).collect();
+        self.held = self.slots.iter().map(|slot| slot.state.held()).sum();
+        let slots = &self.slots;
+        let hash = |&slot: &u32| slots[slot as usize].key.bits();
+        self.index = HashTable::with_capacity(slots.len());
+        for at in 0..slots.len() as u32 {
+            self.index.insert_unique(hash(&at), at, hash);
+        }
+        // The caps may have been lowered since.
+        while self.slots.len() > self.limits.keys
+            || self.held > self.limits.held && self.slots.len() > 1
+        {
+            self.evict(None);
+        }
+        Ok(())
     }
 }
 

@@ -6,10 +6,14 @@
     reason = "a test that cannot go on has failed"
 )]
 
+mod alertmanager;
 mod closed_pipe;
+mod coverage;
+mod ledger;
 mod program;
 mod promises;
 mod rule_cases;
 mod sample_logs;
+mod scoreboard;
 mod secrets_stay;
 mod wrong_input;

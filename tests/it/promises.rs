@@ -210,7 +210,7 @@ fn stdin_gives_what_a_file_gives() {
     let log = bytes(&sample(name));
     let args = ["replay", "--output", "json"];
     let file = answer(program().args(args).arg(format!("sample-logs/{name}")), b"");
-    assert_eq!(file.objects().len(), 17);
+    assert!(file.objects().len() > 10, "{}", file.stdout);
     for piped in [log.clone(), gzipped(&log)] {
         let stdin = answer(program().args(args).arg("-"), &piped);
         assert_eq!((stdin.code, stdin.stderr.as_str()), (0, ""));

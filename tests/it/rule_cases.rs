@@ -15,10 +15,13 @@ use auditwatch::{
 
 use crate::program::root;
 
-fn shipped() -> Arc<RuleSet> {
+/// The shipped rules, with those on that are off by themselves.
+pub(crate) fn shipped() -> Arc<RuleSet> {
     let loaded = RuleSet::load(&[shipped_layer()]).unwrap_or_else(|report| panic!("{report}"));
     assert!(loaded.warnings.is_empty(), "{}", loaded.warnings);
-    Arc::new(loaded.set)
+    let mut set = loaded.set;
+    set.enable_all();
+    Arc::new(set)
 }
 
 /// Every case, by the path of its file.

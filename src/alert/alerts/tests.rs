@@ -6,6 +6,7 @@ use super::*;
 use crate::{
     alert::samples::{at, detection, facts_at, rule, single},
     rule::RuleMeta,
+    window::Rows,
 };
 
 /// Runs a timeline in minutes and writes down what was told as `kind count new`.
@@ -132,7 +133,7 @@ fn labels_tell_alerts_apart() {
     };
     assert_eq!(fold(|_| {}), "fired 1 1");
     assert_eq!(
-        fold(|facts| facts.origin.ip = None),
+        fold(|facts| Arc::make_mut(&mut facts.origin).ip = None),
         "",
         "a known principal moves"
     );
@@ -140,14 +141,14 @@ fn labels_tell_alerts_apart() {
     assert_eq!(fold(|facts| facts.target.namespace = None), "fired 1 1");
     assert_eq!(fold(|facts| facts.cluster = "other".into()), "fired 1 1");
     assert_eq!(
-        fold(|facts| facts.principal.name = "bob".into()),
+        fold(|facts| Arc::make_mut(&mut facts.principal).name = "bob".into()),
         "fired 1 1"
     );
-    let anonymous = |facts: &mut Facts| facts.principal.kind = "anonymous";
+    let anonymous = |facts: &mut Facts| Arc::make_mut(&mut facts.principal).kind = "anonymous";
     assert_eq!(fold(anonymous), "fired 1 1");
     let elsewhere = |facts: &mut Facts| {
-        facts.principal.kind = "anonymous";
-        facts.origin.ip = Some("198.51.100.8".into());
+        Arc::make_mut(&mut facts.principal).kind = "anonymous";
+        Arc::make_mut(&mut facts.origin).ip = Some("198.51.100.8".into());
     };
     assert_eq!(
         fold(elsewhere),
@@ -259,5 +260,68 @@ proptest! {
             }
         }
         prop_assert!(firing.is_empty());
+    }
+}
+
+/// What happens in a timeline.
+#[derive(Clone, Debug)]
+enum Event {
+    Fold(&'static str, i64),
+    Tick(i64),
+    Flush,
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let principal = prop::sample::select(vec!["web", "eve", "bob", "kim", "lee"]);
+    prop_oneof![
+        4 => (principal, 0i64..3_000).prop_map(|(principal, at)| Event::Fold(principal, at)),
+        2 => (0i64..4_000).prop_map(Event::Tick),
+        1 => Just(Event::Flush),
+    ]
+}
+
+proptest! {
+    /// Alerts that are taken up from their rows after each few events go on as those that were
+    /// never put away.
+    #[test]
+    fn restored_alerts_go_on_as_if_nothing_had_happened(
+        runs in prop::collection::vec(prop::collection::vec(event(), 0..12), 1..8),
+        alerts_max in 2usize..6,
+    ) {
+        let settings = Settings { alerts_max, ..Settings::default() };
+        let play = |alerts: &mut Alerts, run: &[Event]| {
+            let mut out = Vec::new();
+            for event in run {
+                match event {
+                    Event::Fold(principal, at) => {
+                        alerts.fold(detection(principal, [*at]), &mut out);
+                    }
+                    Event::Tick(seconds) => alerts.tick(at(*seconds), &mut out),
+                    Event::Flush => alerts.flush(&mut out),
+                }
+            }
+            out
+        };
+        let (mut whole, mut broken) = (Alerts::new(settings), Alerts::new(settings));
+        let mut kept = std::collections::BTreeMap::new();
+        for run in &runs {
+            prop_assert_eq!(play(&mut broken, run), play(&mut whole, run));
+            let mut changed = Rows::default();
+            broken.changes(&mut changed);
+            for row in changed.iter() {
+                match row.value {
+                    Some(value) => kept.insert((row.owner, row.key.to_vec()), value.to_vec()),
+                    None => kept.remove(&(row.owner, row.key.to_vec())),
+                };
+            }
+            let mut rows = Rows::default();
+            for ((owner, key), value) in &kept {
+                rows.put_raw(*owner, key, value);
+            }
+            broken = Alerts::new(settings);
+            broken.restore(&rows).unwrap();
+            prop_assert_eq!(broken.firing(), whole.firing());
+            prop_assert_eq!(broken.bytes, whole.bytes);
+        }
     }
 }

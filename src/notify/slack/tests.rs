@@ -5,10 +5,13 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
-use crate::{alert::samples, event::Facts};
+use crate::{
+    alert::{Change, samples},
+    event::Facts,
+};
 
-fn message(change: Change) -> Message {
-    Message { change, dropped: 0 }
+fn message(change: &Change) -> Notification {
+    Notification::single(&"r".into(), change, 0)
 }
 
 /// Every text that Slack would show, one a line.
@@ -52,8 +55,8 @@ fn collect_formatted(value: &Value, texts: &mut Vec<String>) {
 
 #[test]
 fn a_new_alert_reads_well() {
-    let mut message = message(Change::Fired(samples::burst(9)));
-    message.dropped = 12;
+    let mut message = message(&Change::Fired(samples::burst(9)));
+    message.missed = 12;
     let payload = payload(&message);
     let expected = "\
 🔴 HIGH: Many requests refused to one principal: system:serviceaccount:shop:web (service account)
@@ -92,7 +95,7 @@ Why: 9 requests refused within 1m (threshold 3)
 rule `forbidden-burst`
 alert `ID`";
     assert_eq!(
-        shown(&payload).replace(&*message.alert().id, "ID"),
+        shown(&payload).replace(&*message.first().unwrap().id, "ID"),
         expected
     );
     let kinds: Vec<_> = payload["blocks"]
@@ -110,7 +113,7 @@ alert `ID`";
 #[test]
 fn later_messages_are_short() {
     let changes = samples::burst_changes();
-    let update = shown(&payload(&message(changes[1].clone())));
+    let update = shown(&payload(&message(&changes[1])));
     assert!(
         update.contains("🔴 HIGH, goes on: Many") && update.contains("321 requests"),
         "{update}"
@@ -119,7 +122,7 @@ fn later_messages_are_short() {
         !update.contains("*Seen*") && !update.contains("*Do*"),
         "{update}"
     );
-    let over = shown(&payload(&message(changes[2].clone())));
+    let over = shown(&payload(&message(&changes[2])));
     assert!(
         over.starts_with("✅ HIGH, over: Many") && !over.contains("Why:"),
         "{over}"
@@ -128,7 +131,7 @@ fn later_messages_are_short() {
 
 #[test]
 fn hostile_names_are_only_seen() {
-    let text = shown(&payload(&message(Change::Fired(samples::hostile()))));
+    let text = shown(&payload(&message(&Change::Fired(samples::hostile()))));
     let name = "`&lt;!channel&gt;\\x1b[2J\\u{202e}*x*ˋyˋ\\n&amp; \\u{9b}31m&lt;https://evil.example|click&gt;`";
     assert!(
         text.contains(&format!("*Who*\n{name} acting as {name} (service account)")),
@@ -153,6 +156,7 @@ fn within_limits(payload: &Value) {
                     elements.iter().map(|element| &element["text"]).collect(),
                 )
             }
+            "divider" => (0, Vec::new()),
             _ if block["fields"].is_array() => {
                 let fields = block["fields"].as_array().unwrap();
                 assert!((1..=10).contains(&fields.len()));
@@ -168,8 +172,34 @@ fn within_limits(payload: &Value) {
     assert!(sum < 13_000, "{sum}");
 }
 
+#[test]
+fn many_alerts_are_one_message() {
+    let mut told = message(&Change::Fired(samples::burst(9)));
+    told.alerts.push(samples::spray());
+    for _ in 0..38 {
+        told.firing.add(crate::rule::Severity::Low);
+    }
+    let text = shown(&payload(&told));
+    let expected = "🔴 HIGH: 39 alerts, first Many requests refused to one principal\n\
+        🔴 HIGH: 39 alerts, first Many requests refused to one principal\n\
+        Alerts: 1 high, 38 low go on\n\
+        List: high, Many requests refused to one principal: system:serviceaccount:shop:web";
+    assert!(text.starts_with(expected), "{text}");
+    assert!(text.contains("and 37 more like these\n*Who*\n"), "{text}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn any_many_alerts_fit(value in prop_oneof![any::<String>(), "[<!>&`*_~@#|a\n]{0,900}", "[&😀]{900}"]) {
+        let payload = payload(&crate::notify::tests::hostile(&value));
+        within_limits(&payload);
+        let text = payload.to_string();
+        for start in ["<!", "<@", "<#"] {
+            prop_assert!(!text.contains(start), "{}", text);
+        }
+    }
 
     #[test]
     fn any_alert_fits_and_mentions_nobody(
@@ -187,7 +217,7 @@ proptest! {
         rule.references = vec![value.clone(), format!("https://{value}")];
         let alert = Arc::new(alert);
         for change in [Change::Fired, Change::Updated, Change::Resolved] {
-            let payload = payload(&Message { change: change(Arc::clone(&alert)), dropped });
+            let payload = payload(&Notification::single(&"r".into(), &change(Arc::clone(&alert)), dropped));
             within_limits(&payload);
             let text = payload.to_string();
             prop_assert_eq!(&serde_json::from_str::<Value>(&text).unwrap(), &payload);
@@ -206,7 +236,11 @@ proptest! {
     }
 }
 
-fn hostile(value: &str, requests: i64, several: bool) -> crate::detect::Detection {
+pub(in crate::notify) fn hostile(
+    value: &str,
+    requests: i64,
+    several: bool,
+) -> crate::detect::Detection {
     let mut detection = samples::detection(value, 0..requests);
     detection.why = value.into();
     detection.summary = value.into();
@@ -217,11 +251,11 @@ fn hostile(value: &str, requests: i64, several: bool) -> crate::detect::Detectio
         } else {
             value.into()
         };
-        facts.principal.name = value.clone();
-        facts.principal.impersonator = (!several).then(|| value.clone());
-        facts.principal.groups = vec![value.clone(); 9];
-        facts.origin.ip = Some(value.clone());
-        facts.origin.user_agent = value.clone();
+        Arc::make_mut(&mut facts.principal).name = value.clone();
+        Arc::make_mut(&mut facts.principal).impersonator = (!several).then(|| value.clone());
+        Arc::make_mut(&mut facts.principal).groups = vec![value.clone(); 9];
+        Arc::make_mut(&mut facts.origin).ip = Some(value.clone());
+        Arc::make_mut(&mut facts.origin).user_agent = value.clone();
         facts.target.verb = value.clone();
         facts.target.resource = Some(value.clone());
         facts.target.subresource = Some(value.clone());

@@ -101,7 +101,14 @@ impl Running {
         let metrics = Metrics::new(&registry).unwrap();
         let told = |(name, receiver): &(&str, &Scripted)| {
             let receiver = (*receiver).clone();
-            let (lane, task) = spawn((*name).into(), "scripted", receiver, settings, &metrics);
+            let (lane, task) = spawn(
+                (*name).into(),
+                "scripted",
+                receiver,
+                settings,
+                &metrics,
+                None,
+            );
             Told {
                 min_level: Severity::Informational,
                 lane,

@@ -158,8 +158,8 @@ proptest! {
     #[test]
     fn fits_and_is_harmless(value in any::<String>(), columns in 0usize..160) {
         let mut facts = Facts::clone(&samples::facts_at(0));
-        facts.principal.name = value.as_str().into();
-        facts.origin.user_agent = value.as_str().into();
+        Arc::make_mut(&mut facts.principal).name = value.as_str().into();
+        Arc::make_mut(&mut facts.origin).user_agent = value.as_str().into();
         facts.target.namespace = Some(value.as_str().into());
         facts.evidence.uri = value.as_str().into();
         facts.evidence.audit_id = value.as_str().into();

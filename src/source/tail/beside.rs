@@ -65,10 +65,7 @@ pub(super) struct Beside {
 }
 
 /// Which of the marks, given from the oldest to the newest, a file's content is of.
-pub(super) fn kin_of<F: DiskFile>(
-    file: &HeldFile<F>,
-    marks: &[(u64, Mark)],
-) -> io::Result<Kin> {
+pub(super) fn kin_of<F: DiskFile>(file: &HeldFile<F>, marks: &[(u64, Mark)]) -> io::Result<Kin> {
     let head = file.head()?;
     let mut kin = Kin::Unknown;
     for (serial, mark) in marks.iter().rev() {
@@ -97,7 +94,8 @@ pub(super) fn look_beside<D: Disk>(
         .into_iter()
         .flatten()
         .collect();
-    let directories: BTreeSet<PathBuf> = lives.iter().filter_map(|path| directory_of(path)).collect();
+    let directories: BTreeSet<PathBuf> =
+        lives.iter().filter_map(|path| directory_of(path)).collect();
     let live_names: Vec<_> = lives
         .iter()
         .filter_map(|path| Some(path.file_name()?.to_string_lossy()))
@@ -126,9 +124,7 @@ pub(super) fn look_beside<D: Disk>(
             }
             match look_at(disk, place, &held, &mut seen, marks) {
                 Ok(Some(mut found)) => {
-                    found.generation = live_names
-                        .iter()
-                        .find_map(|live| generation_of(live, name));
+                    found.generation = live_names.iter().find_map(|live| generation_of(live, name));
                     if let Some(Generation::Stamp(stamp)) = found.generation {
                         found.when = stamp;
                     }

@@ -48,7 +48,9 @@ pub(super) struct Book {
 impl Book {
     /// Takes up what was kept, and says what of it cannot be read.
     pub(super) fn restore(kept: &Kept, now: Time) -> (Self, Vec<String>) {
-        let started = kept.get(STARTED).and_then(|value| serde_json::from_str(value).ok());
+        let started = kept
+            .get(STARTED)
+            .and_then(|value| serde_json::from_str(value).ok());
         let mut book = Self {
             marks: BTreeMap::new(),
             next: 1,
@@ -65,7 +67,9 @@ impl Book {
                     book.marks.insert(serial, mark);
                 }
                 (_, read) => {
-                    let why = read.err().map_or_else(String::new, |why| format!(": {why}"));
+                    let why = read
+                        .err()
+                        .map_or_else(String::new, |why| format!(": {why}"));
                     problems.push(format!("`{part}`{why}"));
                     book.note(part, None);
                 }

@@ -85,7 +85,9 @@ impl Choice<'_> {
         for (serial, mark) in self.unfound() {
             let gap = self.after(Some(*serial), mark.modified);
             let gap: Vec<Identity> = gap.map(|found| found.identity).collect();
-            let is_newcomer = self.newcomer.is_some_and(|newcomer| newcomer.identity == mark.file);
+            let is_newcomer = self
+                .newcomer
+                .is_some_and(|newcomer| newcomer.identity == mark.file);
             // It may have been taken before, and only the word of it was lost in a crash.
             let is_there = (self.beside.found.iter()).any(|found| found.identity == mark.file)
                 || (self.marks.iter())
@@ -97,7 +99,10 @@ impl Choice<'_> {
         }
         let doubtful = self.doubtful.iter().filter(|_| self.is_sure);
         for (serial, since) in doubtful {
-            missed.extend(self.after(Some(*serial), *since).map(|found| found.identity));
+            missed.extend(
+                self.after(Some(*serial), *since)
+                    .map(|found| found.identity),
+            );
         }
         // When the newest known content is there still, nothing was rotated away since.
         let newest = self.marks.last().map(|(serial, _)| *serial);
@@ -118,7 +123,8 @@ impl Choice<'_> {
     /// or they were overwritten, and their file has another content that nobody saw. Files that
     /// may be theirs are read.
     fn unfound(&self) -> impl Iterator<Item = &(u64, Mark)> {
-        let is_found = |serial| (self.beside.found.iter()).any(|found| found.kin == Kin::Same(serial));
+        let is_found =
+            |serial| (self.beside.found.iter()).any(|found| found.kin == Kin::Same(serial));
         self.marks.iter().filter(move |(serial, _)| {
             self.is_sure && self.missing.contains(serial) && !is_found(*serial)
         })

@@ -294,8 +294,11 @@ impl<D: Disk> Follow<D> {
         let mut held = Vec::with_capacity(self.held.len());
         for (reading, holding) in self.held.iter_mut().zip(self.plan.held()) {
             let mark = book.get(reading.serial);
-            let blank_since = mark.filter(|mark| mark.is_blank()).map(|mark| mark.modified);
-            let (trail, offset) = mark.map_or((Print::default(), 0), |mark| (mark.trail, mark.offset));
+            let blank_since = mark
+                .filter(|mark| mark.is_blank())
+                .map(|mark| mark.modified);
+            let (trail, offset) =
+                mark.map_or((Print::default(), 0), |mark| (mark.trail, mark.offset));
             let seen = match reading.file.look(trail, offset, holding.offset) {
                 // A server has removed it under its readers.
                 Err(error) if error.kind() == io::ErrorKind::StaleNetworkFileHandle => Seen {
@@ -337,7 +340,8 @@ impl<D: Disk> Follow<D> {
         ) else {
             return Ok(Progress::Idle);
         };
-        self.buffer.resize(READ_BYTES.min(self.limits.block_bytes), 0);
+        self.buffer
+            .resize(READ_BYTES.min(self.limits.block_bytes), 0);
         let bytes = match reading.file.read(offset, &mut self.buffer) {
             Ok(bytes) => bytes,
             Err(error) if reading.file.is_packed() && decode::is_corruption(&error) => {
@@ -412,11 +416,7 @@ impl<F: DiskFile> Reading<F> {
     }
 
     /// Writes into the book what the file looks like.
-    fn note(
-        &self,
-        book: &mut Book,
-        change: impl FnOnce(&mut Mark),
-    ) -> Option<Note> {
+    fn note(&self, book: &mut Book, change: impl FnOnce(&mut Mark)) -> Option<Note> {
         let (looked, fingerprint) = (self.file.looked(), self.file.fingerprint());
         let is_packed = self.file.is_packed();
         book.change(self.serial, |mark| {

@@ -89,7 +89,11 @@ impl<F: DiskFile> HeldFile<F> {
         let mut held = Self::open(disk, path)?;
         let mut packed = Packed::new();
         packed.rewind(&held.file)?;
-        if packed.reader.as_ref().is_some_and(decode::Plain::is_compressed) {
+        if packed
+            .reader
+            .as_ref()
+            .is_some_and(decode::Plain::is_compressed)
+        {
             let head = Head::read(|into, _| packed.read(into))?;
             held.know(&head);
             held.packed = Some(Packed::new());
@@ -143,7 +147,11 @@ impl<F: DiskFile> HeldFile<F> {
         }
         let len = now.len;
         let mut last = vec![0; self.head_last.len()];
-        let there = read_full(&*self.file, &mut last, (self.head - self.head_last.len()) as u64)?;
+        let there = read_full(
+            &*self.file,
+            &mut last,
+            (self.head - self.head_last.len()) as u64,
+        )?;
         let rewritten = last[..there] != self.head_last
             || (len >= offset && !self.trail_is_there(trail, offset)?);
         if !rewritten && len >= read {

@@ -1,12 +1,7 @@
 //! Finds files again: after a restart, after a truncation that left a copy, and those that were
 //! rotated away before anybody looked.
 
-use std::{
-    collections::BTreeSet,
-    io,
-    path::Path,
-    time::Duration,
-};
+use std::{collections::BTreeSet, io, path::Path, time::Duration};
 
 use super::{
     beside::{Beside, Kin, kin_of, look_beside},
@@ -206,7 +201,11 @@ impl<D: Disk> Follow<D> {
 
     fn hold(&mut self, file: HeldFile<D::File>, serial: u64, offset: u64) {
         let younger = |held: &Reading<D::File>| held.serial > serial;
-        let index = self.held.iter().position(younger).unwrap_or(self.held.len());
+        let index = self
+            .held
+            .iter()
+            .position(younger)
+            .unwrap_or(self.held.len());
         self.plan.opened(index, file.identity(), offset);
         let framer = Framer::of_lines(self.limits, offset);
         let reading = Reading {
@@ -261,10 +260,15 @@ impl<D: Disk> Follow<D> {
             let serial = missing.serial;
             let is_copied = beside.found.iter().any(|found| {
                 found.kin == Kin::Shorter(serial)
-                    && book.get(serial).is_some_and(|mark| mark.file != found.identity)
+                    && book
+                        .get(serial)
+                        .is_some_and(|mark| mark.file != found.identity)
             });
             let is_found = resumed.contains(&serial)
-                || beside.found.iter().any(|found| found.kin == Kin::Same(serial));
+                || beside
+                    .found
+                    .iter()
+                    .any(|found| found.kin == Kin::Same(serial));
             let since = *missing.since.get_or_insert(now);
             if is_found && !is_copied {
                 missing.since = None;

@@ -58,7 +58,11 @@ fn generation(mark: &str) -> Option<Generation> {
         return Time::parse(&rfc3339).map(Generation::Stamp);
     }
     let digits = rest.bytes().filter(u8::is_ascii_digit).count();
-    if digits >= 8 && rest.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-') {
+    if digits >= 8
+        && rest
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || byte == b'-')
+    {
         return Some(Generation::Date(rest.to_owned()));
     }
     let is_number = mark.starts_with('.') && digits == rest.len() && digits > 0;

@@ -349,7 +349,10 @@ impl Tailer {
                 self.part.ready();
             };
         };
-        let trouble = self.ways.get(waiting.path()).and_then(|way| way.trouble.as_ref());
+        let trouble = self
+            .ways
+            .get(waiting.path())
+            .and_then(|way| way.trouble.as_ref());
         match trouble {
             Some(trouble) => self.part.not_ready(trouble),
             None => self

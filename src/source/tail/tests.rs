@@ -205,11 +205,7 @@ async fn a_partial_line_waits_for_its_rest() {
     append(&path, "one\ntw");
     let mut rig = Rig::start(&path, |_| {});
     rig.expect(&["one"]).await;
-    assert_eq!(
-        rig.marks()[0].offset,
-        4,
-        "the half line is read again"
-    );
+    assert_eq!(rig.marks()[0].offset, 4, "the half line is read again");
     append(&path, "o\n");
     rig.expect(&["two"]).await;
 }

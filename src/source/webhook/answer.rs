@@ -5,10 +5,12 @@ use axum::{
     http::{HeaderValue, Response, StatusCode, header},
 };
 
+use crate::store::journal::Refused;
+
 /// What to say to a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// The whole batch is in the pipeline.
+    /// The whole batch is in the pipeline, or safe in the journal.
     Taken,
     /// Someone looks what this is.
     WhatThisIs,
@@ -28,8 +30,10 @@ pub(super) enum Answer {
     TooSlow,
     /// The client went away within the body.
     BrokenOff,
-    /// The pipeline is full, or stopping.
+    /// The pipeline or the journal is full, or stopping.
     Full,
+    /// The disk does not take the batch.
+    NotSafe,
 }
 
 impl Answer {
@@ -37,6 +41,14 @@ impl Answer {
     pub(super) const CODES: [&str; 9] = [
         "200", "400", "401", "404", "405", "408", "413", "415", "503",
     ];
+
+    /// What to say when the journal does not take a batch.
+    pub(super) fn refused(refused: Refused) -> Self {
+        match refused {
+            Refused::Full => Self::Full,
+            Refused::Broken => Self::NotSafe,
+        }
+    }
 
     pub(super) const fn status(&self) -> StatusCode {
         match self {
@@ -48,7 +60,7 @@ impl Answer {
             Self::WrongEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Damaged | Self::BrokenOff => StatusCode::BAD_REQUEST,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
-            Self::Full => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Full | Self::NotSafe => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -76,7 +88,10 @@ impl Answer {
             Self::Damaged => "the gzip compression of the body is damaged\n".to_owned(),
             Self::TooSlow => "the body did not arrive in time\n".to_owned(),
             Self::BrokenOff => "the body broke off\n".to_owned(),
-            Self::Full => "the pipeline is full, try again\n".to_owned(),
+            Self::Full => "auditwatch is full, try again\n".to_owned(),
+            Self::NotSafe => {
+                "auditwatch cannot write its journal, try again; its /readyz says more\n".to_owned()
+            }
         }
     }
 
@@ -92,7 +107,7 @@ impl Answer {
         };
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content));
         match self {
-            Self::Full => {
+            Self::Full | Self::NotSafe => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("3"));
             }
             Self::WrongMethod => {

@@ -1,12 +1,13 @@
-//! One request's body: decompressed, measured and cut into blocks while it arrives, within the
-//! memory that all bodies share.
+//! One request's body: decompressed, measured and made into blocks or lines while it arrives,
+//! within the memory that all bodies share.
 
 use std::{io::Write as _, sync::Arc};
 
+use bytes::Bytes;
 use flate2::write::MultiGzDecoder;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{answer::Answer, settings::WebhookSettings};
+use super::{answer::Answer, lines::Lines, settings::WebhookSettings};
 use crate::decode::{Block, Framer, Limits};
 
 /// How much of a plain body is taken at once, and how much of a compressed one, whose output is
@@ -19,17 +20,44 @@ const MEMORY_UNIT: u64 = 1024;
 
 /// A body that is arriving.
 pub(super) struct BodyReader {
-    framer: Framer,
     inflate: Option<MultiGzDecoder<Vec<u8>>>,
+    shape: Shape,
     bytes: u64,
     bytes_max: u64,
 }
 
+/// What a body is made into.
+enum Shape {
+    /// Blocks for the pipeline.
+    Blocks(Framer),
+    /// Lines for the journal.
+    Lines(Lines),
+}
+
+/// A part of a body that is to be handed on.
+pub(super) enum Ready {
+    /// Records, for the pipeline.
+    Block(Block),
+    /// Whole lines, in pieces, for the journal.
+    Lines(Vec<Bytes>),
+}
+
 impl BodyReader {
-    pub(super) fn new(is_gzip: bool, bytes_max: u64) -> Self {
+    /// For a body that goes into the pipeline while it arrives.
+    pub(super) fn of_blocks(is_gzip: bool, bytes_max: u64) -> Self {
+        let framer = Framer::of_documents(Limits::default());
+        Self::new(Shape::Blocks(framer), is_gzip, bytes_max)
+    }
+
+    /// For a body that goes into the journal.
+    pub(super) fn of_lines(is_gzip: bool, bytes_max: u64) -> Self {
+        Self::new(Shape::Lines(Lines::default()), is_gzip, bytes_max)
+    }
+
+    fn new(shape: Shape, is_gzip: bool, bytes_max: u64) -> Self {
         Self {
-            framer: Framer::of_documents(Limits::default()),
             inflate: is_gzip.then(|| MultiGzDecoder::new(Vec::new())),
+            shape,
             bytes: 0,
             bytes_max,
         }
@@ -49,22 +77,25 @@ impl BodyReader {
         }
     }
 
-    /// How many bytes are held because their record has not ended.
+    /// How many bytes are held.
     pub(super) fn held(&self) -> u64 {
-        self.framer.held() as u64
+        match &self.shape {
+            Shape::Blocks(framer) => framer.held() as u64,
+            Shape::Lines(lines) => lines.held(),
+        }
     }
 
     /// Takes some bytes of the body.
-    pub(super) fn feed(&mut self, piece: &[u8]) -> Result<(), Answer> {
+    pub(super) fn feed(&mut self, piece: Bytes) -> Result<(), Answer> {
         let Some(mut inflate) = self.inflate.take() else {
             return self.take(piece);
         };
         inflate
-            .write_all(piece)
+            .write_all(&piece)
             .map_err(|error| self.damaged(&error))?;
         let plain = std::mem::take(inflate.get_mut());
         self.inflate = Some(inflate);
-        self.take(&plain)
+        self.take(plain.into())
     }
 
     /// The body has ended.
@@ -72,29 +103,41 @@ impl BodyReader {
         if let Some(mut inflate) = self.inflate.take() {
             inflate.try_finish().map_err(|error| self.damaged(&error))?;
             let plain = std::mem::take(inflate.get_mut());
-            self.take(&plain)?;
+            self.take(plain.into())?;
         }
-        self.framer.finish();
+        match &mut self.shape {
+            Shape::Blocks(framer) => framer.finish(),
+            Shape::Lines(lines) => lines.finish(),
+        }
         Ok(())
     }
 
-    /// The next records to hand on.
-    pub(super) fn next_block(&mut self) -> Option<Block> {
-        self.framer.next_block()
+    /// The next part to hand on.
+    pub(super) fn next(&mut self) -> Option<Ready> {
+        match &mut self.shape {
+            Shape::Blocks(framer) => framer.next_block().map(Ready::Block),
+            Shape::Lines(lines) => lines.next().map(Ready::Lines),
+        }
     }
 
-    fn take(&mut self, bytes: &[u8]) -> Result<(), Answer> {
+    fn take(&mut self, bytes: Bytes) -> Result<(), Answer> {
         self.bytes += bytes.len() as u64;
         if self.bytes > self.bytes_max {
             return Err(Answer::TooLarge(self.bytes_max));
         }
-        self.framer.feed(bytes);
+        match &mut self.shape {
+            Shape::Blocks(framer) => framer.feed(&bytes),
+            Shape::Lines(lines) => lines.feed(bytes),
+        }
         Ok(())
     }
 
     /// What came out before the damage is handed on, the damage is one reject.
     fn damaged(&mut self, error: &std::io::Error) -> Answer {
-        self.framer.finish_corrupt(error);
+        match &mut self.shape {
+            Shape::Blocks(framer) => framer.finish_corrupt(error),
+            Shape::Lines(lines) => lines.finish_corrupt(error),
+        }
         Answer::Damaged
     }
 }

@@ -6,7 +6,7 @@ use std::{
     net::SocketAddr,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use axum::{
@@ -19,11 +19,15 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{
     answer::Answer,
-    body::{BodyMemory, BodyReader},
+    body::{BodyMemory, BodyReader, Ready},
     credentials::Credentials,
     settings::WebhookSettings,
 };
-use crate::source::{Feed, SourceMetrics};
+use crate::{
+    source::{Feed, SourceMetrics},
+    store::journal::{Entry, Journal},
+    units::Time,
+};
 
 /// After a refusal this much of the body is still read, so that the client reads the answer
 /// instead of a broken connection.
@@ -40,12 +44,20 @@ const CLUSTER_BYTES_MAX: usize = 63;
 pub(super) struct Receiver {
     pub(super) settings: WebhookSettings,
     pub(super) credentials: Credentials,
-    feed: Feed,
+    target: Target,
     requests: IntCounterVec,
     received_bytes: IntCounter,
     memory: BodyMemory,
     /// When a refusal was last told; strangers must not fill the log.
     told: Mutex<Option<Instant>>,
+}
+
+/// Where bodies go.
+pub(super) enum Target {
+    /// Into the pipeline, while they arrive. What was answered 200 is in memory only.
+    Pipeline(Feed),
+    /// Into the journal, from which the pipeline reads. What was answered 200 is on the disk.
+    Journal(Journal),
 }
 
 /// Answers one request, and counts the answer.
@@ -89,7 +101,7 @@ impl Receiver {
     pub(super) fn new(
         settings: WebhookSettings,
         credentials: Credentials,
-        feed: Feed,
+        target: Target,
         metrics: &SourceMetrics,
     ) -> Self {
         let name = settings.name.as_str();
@@ -102,7 +114,7 @@ impl Receiver {
             memory: BodyMemory::new(settings.memory_max.0),
             told: Mutex::new(None),
             credentials,
-            feed,
+            target,
             settings,
         }
     }
@@ -175,10 +187,17 @@ impl Receiver {
         is_name.then(|| Arc::from(name))
     }
 
-    /// Hands a body on while it arrives. Whatever was handed on before something goes wrong stays
+    /// Hands a body on while it arrives; returns once all of it is where it belongs. Whatever was handed on before something goes wrong stays
     /// in the pipeline; the client sends the batch again, and each event counts once.
     async fn take(&self, request: &Admitted, body: &mut Incoming) -> Result<(), Answer> {
-        let mut reader = BodyReader::new(request.is_gzip, self.settings.body_max.0);
+        let bytes_max = self.settings.body_max.0;
+        let mut reader = match &self.target {
+            Target::Pipeline(_) => BodyReader::of_blocks(request.is_gzip, bytes_max),
+            Target::Journal(journal) => {
+                journal.is_taking().map_err(Answer::refused)?;
+                BodyReader::of_lines(request.is_gzip, bytes_max)
+            }
+        };
         let result = self.read(request, body, &mut reader).await;
         self.received_bytes.inc_by(reader.bytes());
         result
@@ -194,13 +213,14 @@ impl Receiver {
         let share = timeout(self.settings.patience, self.memory.share()).await;
         let mut share = share.map_err(|_| Answer::Full)??;
         loop {
-            let bytes = match timeout_at(deadline, next_bytes(body)).await {
+            let mut bytes = match timeout_at(deadline, next_bytes(body)).await {
                 Err(_) => return Err(Answer::TooSlow),
                 Ok(Err(_)) => return Err(Answer::BrokenOff),
                 Ok(Ok(None)) => break,
                 Ok(Ok(Some(bytes))) => bytes,
             };
-            for piece in bytes.chunks(reader.piece()) {
+            while !bytes.is_empty() {
+                let piece = bytes.split_to(reader.piece().min(bytes.len()));
                 let fed = reader.feed(piece);
                 // Even of a body that turns out to be damaged, what was good is handed on.
                 self.hand_on(request, reader).await?;
@@ -214,15 +234,31 @@ impl Receiver {
     }
 
     async fn hand_on(&self, request: &Admitted, reader: &mut BodyReader) -> Result<(), Answer> {
-        while let Some(block) = reader.next_block() {
-            let sent = self.feed.send(&request.cluster, block, None);
-            match timeout(self.settings.patience, sent).await {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) | Err(_) => return Err(Answer::Full),
+        while let Some(ready) = reader.next() {
+            match (&self.target, ready) {
+                (Target::Pipeline(feed), Ready::Block(block)) => {
+                    let sent = feed.send(&request.cluster, block, None);
+                    match timeout(self.settings.patience, sent).await {
+                        Ok(Ok(())) => {}
+                        Ok(Err(_)) | Err(_) => return Err(Answer::Full),
+                    }
+                }
+                (Target::Journal(journal), Ready::Lines(lines)) => {
+                    let entry = Entry::new(&request.cluster, now(), lines);
+                    journal.append(entry).await.map_err(Answer::refused)?;
+                }
+                // A reader makes what its target takes.
+                (Target::Pipeline(_), Ready::Lines(_)) | (Target::Journal(_), Ready::Block(_)) => {}
             }
         }
         Ok(())
     }
+}
+
+/// The clock's time.
+pub(super) fn now() -> Time {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    Time::from_micros(since.unwrap_or_default().as_micros() as i64)
 }
 
 /// The next data of a body; `None` at its end.

@@ -3,16 +3,19 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use hyper::service::service_fn;
+use tokio::{runtime::Handle, task::spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     accept::{AcceptLimits, Listening, accept, bind},
     credentials::Credentials,
-    receive::{Receiver, answer},
+    forward::Forwarder,
+    receive::{Receiver, Target, answer},
     settings::WebhookSettings,
 };
 use crate::{
     source::{Feed, SourceError, SourceMetrics},
+    store::journal::{Ends, Writer},
     telemetry::Part,
 };
 
@@ -24,12 +27,22 @@ pub struct Webhook {
     listening: Listening,
     address: SocketAddr,
     receiver: Arc<Receiver>,
+    journal: Option<(Writer, Forwarder)>,
     part: Part,
     stop: CancellationToken,
 }
 
+/// The journal of a webhook.
+pub struct Journaled {
+    /// Its ends.
+    pub ends: Ends,
+    /// Tells when it cannot be read.
+    pub part: Part,
+}
+
 impl Webhook {
-    /// Reads certificates and tokens, and opens the socket.
+    /// Reads certificates and tokens, and opens the socket. With a journal a body is answered 200
+    /// once it is safe there, without one once the pipeline has it in memory.
     ///
     /// # Errors
     /// [`SourceError`], with what to do.
@@ -39,6 +52,7 @@ impl Webhook {
         metrics: &SourceMetrics,
         part: Part,
         stop: CancellationToken,
+        journal: Option<Journaled>,
     ) -> Result<Self, SourceError> {
         let credentials = Credentials::load(&settings)?;
         let listener = bind(&settings.listen).await?;
@@ -63,11 +77,24 @@ impl Webhook {
                 .connections_refused
                 .with_label_values(&[name, "tls"]),
         };
-        let receiver = Receiver::new(settings, credentials, feed, metrics);
+        let (target, journal) = match journal {
+            None => (Target::Pipeline(feed), None),
+            Some(Journaled { ends, part }) => {
+                let names = (name, &settings.cluster);
+                let stop = stop.clone();
+                let forwarder = Forwarder::new(ends.reader, feed, names, metrics, part, stop);
+                (
+                    Target::Journal(ends.journal),
+                    Some((ends.writer, forwarder)),
+                )
+            }
+        };
+        let receiver = Receiver::new(settings, credentials, target, metrics);
         Ok(Self {
             listening,
             address,
             receiver: Arc::new(receiver),
+            journal,
             part,
             stop,
         })
@@ -84,6 +111,7 @@ impl Webhook {
             listening,
             address,
             receiver,
+            journal,
             part,
             stop,
         } = self;
@@ -100,18 +128,33 @@ impl Webhook {
                 "the API server sends no token over plain HTTP; every request will be refused"
             );
         }
+        let runtime = Handle::current();
+        let threads = journal.map(|(writer, forwarder)| {
+            let writing = spawn_blocking(|| writer.run());
+            (writing, spawn_blocking(move || forwarder.run(&runtime)))
+        });
         part.ready();
-        let watching = watch_credentials(Arc::clone(&receiver));
-        let tls = || receiver.credentials.in_force().tls.clone();
-        let service = |peer: SocketAddr| {
-            let receiver = Arc::clone(&receiver);
-            service_fn(move |request| answer(Arc::clone(&receiver), peer, request))
-        };
-        tokio::select! {
-            () = accept(listening, tls, service, stop) => {}
-            () = watching => {}
+        take_requests(listening, receiver, stop).await;
+        if let Some((writing, forwarding)) = threads {
+            // The writer ends when no request holds its end of the journal any more, the
+            // forwarder with it. A panic in one of them was told already.
+            let _ = tokio::join!(writing, forwarding);
         }
         part.not_ready("has stopped");
+    }
+}
+
+/// Takes requests until the stop; returns when the last one is answered.
+async fn take_requests(listening: Listening, receiver: Arc<Receiver>, stop: CancellationToken) {
+    let watching = watch_credentials(Arc::clone(&receiver));
+    let tls = || receiver.credentials.in_force().tls.clone();
+    let service = |peer: SocketAddr| {
+        let receiver = Arc::clone(&receiver);
+        service_fn(move |request| answer(Arc::clone(&receiver), peer, request))
+    };
+    tokio::select! {
+        () = accept(listening, tls, service, stop) => {}
+        () = watching => {}
     }
 }
 

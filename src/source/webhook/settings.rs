@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use crate::units::ByteSize;
+use crate::{store::journal::JournalSettings, units::ByteSize};
 
 /// The section `sources.webhook`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +32,8 @@ pub struct WebhookSettings {
     pub head_timeout: Duration,
     /// How long a client may take to send a request's body.
     pub body_timeout: Duration,
+    /// How bodies are kept where there is a state folder.
+    pub journal: JournalSettings,
 }
 
 /// Files in PEM format. They are read again when they change.
@@ -65,6 +67,7 @@ impl WebhookSettings {
             patience: Duration::from_secs(5),
             head_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(60),
+            journal: JournalSettings::default(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The webhook over real sockets: plain, TLS, client certificates, tokens, gzip, hostile bodies.
 
-use std::{io::Write as _, sync::Arc, time::Duration};
+use std::{io::Write as _, path::Path, sync::Arc, time::Duration};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use reqwest::{Certificate, Client, Identity, RequestBuilder, StatusCode};
@@ -17,6 +17,7 @@ use crate::{
     decode::{Decoded, each_event},
     event::Slot,
     source::{Batch, Intake, SourceError, SourceMetrics},
+    store::{Bookmark, Commits, journal::JournalMetrics},
     telemetry::{Health, Metrics},
 };
 
@@ -24,6 +25,7 @@ struct Rig {
     url: String,
     batches: mpsc::Receiver<Batch>,
     metrics: Metrics,
+    health: Arc<Health>,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
@@ -37,6 +39,29 @@ impl Rig {
         room: usize,
         change: impl FnOnce(&mut WebhookSettings),
     ) -> Result<Self, SourceError> {
+        Self::start_with(room, None, change).await
+    }
+
+    /// Begins with a journal in a folder.
+    async fn journaled(folder: &Path, change: impl FnOnce(&mut WebhookSettings)) -> Self {
+        Self::with_room(folder, 8 << 20, change).await
+    }
+
+    async fn with_room(
+        folder: &Path,
+        room: usize,
+        change: impl FnOnce(&mut WebhookSettings),
+    ) -> Self {
+        Self::start_with(room, Some((folder, Arc::default())), change)
+            .await
+            .unwrap()
+    }
+
+    async fn start_with(
+        room: usize,
+        state: Option<(&Path, Arc<Commits>)>,
+        change: impl FnOnce(&mut WebhookSettings),
+    ) -> Result<Self, SourceError> {
         let mut settings = WebhookSettings::new("127.0.0.1:0");
         change(&mut settings);
         let scheme = if settings.tls.is_some() {
@@ -47,19 +72,40 @@ impl Rig {
         let (intake, batches) = Intake::new(room);
         let metrics = Metrics::new().unwrap();
         let source_metrics = SourceMetrics::new(&metrics).unwrap();
-        let part = Arc::new(Health::default()).part("webhook");
+        let health = Arc::new(Health::default());
+        let part = health.part("webhook");
         let stop = CancellationToken::new();
         let feed = intake.feed("webhook:test");
-        let webhook = Webhook::bind(settings, feed, &source_metrics, part, stop.clone()).await?;
+        let journal = state.map(|(folder, commits)| {
+            let metrics = JournalMetrics::new(&metrics).unwrap();
+            let mut journals = Journals::new(folder, commits, metrics);
+            journals.open(&settings, feed.name(), &health).unwrap()
+        });
+        let webhook =
+            Webhook::bind(settings, feed, &source_metrics, part, stop.clone(), journal).await?;
         let url = format!("{scheme}://localhost:{}/audit", webhook.address().port());
         let task = tokio::spawn(webhook.run());
         Ok(Self {
             url,
             batches,
             metrics,
+            health,
             stop,
             task,
         })
+    }
+
+    /// Ends in good order.
+    async fn end(self) -> mpsc::Receiver<Batch> {
+        self.stop.cancel();
+        self.task.await.unwrap();
+        self.batches
+    }
+
+    /// The next batch's audit ids, and its bookmark.
+    async fn next(&mut self) -> (Vec<String>, Option<Bookmark>) {
+        let batch = self.batches.recv().await.unwrap();
+        (ids(&batch).0, batch.position)
     }
 
     async fn post(&self, body: impl Into<reqwest::Body>) -> StatusCode {
@@ -68,16 +114,13 @@ impl Rig {
 
     /// The audit ids and rejects that came out, once the sender has its answer.
     fn taken(&mut self) -> (Vec<String>, usize) {
-        let (mut ids, mut rejects) = (Vec::new(), 0);
+        let (mut all, mut rejects) = (Vec::new(), 0);
         while let Ok(batch) = self.batches.try_recv() {
-            each_event(&batch.block, &mut |decoded| match decoded {
-                Decoded::Event(slots, _) => {
-                    ids.push(slots.raw(Slot::AuditId).trim_matches('"').to_owned());
-                }
-                Decoded::Reject(_) => rejects += 1,
-            });
+            let (ids, rejected) = ids(&batch);
+            all.extend(ids);
+            rejects += rejected;
         }
-        (ids, rejects)
+        (all, rejects)
     }
 
     fn counted(&self, code: &str) -> bool {
@@ -86,6 +129,18 @@ impl Rig {
             "webhook_requests_total{{code=\"{code}\",source=\"127.0.0.1:0\"}} 1\n"
         ))
     }
+}
+
+/// The audit ids in a batch, and how many rejects there are.
+fn ids(batch: &Batch) -> (Vec<String>, usize) {
+    let (mut ids, mut rejects) = (Vec::new(), 0);
+    each_event(&batch.block, &mut |decoded| match decoded {
+        Decoded::Event(slots, _) => {
+            ids.push(slots.raw(Slot::AuditId).trim_matches('"').to_owned());
+        }
+        Decoded::Reject(_) => rejects += 1,
+    });
+    (ids, rejects)
 }
 
 async fn status(request: RequestBuilder) -> StatusCode {
@@ -575,3 +630,5 @@ async fn says_what_is_wrong_with_an_address() {
         assert!(error.contains(says) && error.contains(&listen), "{error}");
     }
 }
+
+mod journaled;

@@ -144,7 +144,8 @@ impl Run {
             self.servers[index].act(&mut world, &mut self.chance, &mut self.next)
         };
         self.is_violent |= act.is_violent;
-        self.writers.extend((before + 1..=self.next).map(|line| (line, index)));
+        self.writers
+            .extend((before + 1..=self.next).map(|line| (line, index)));
         self.tell(|run| {
             let world = run.disk.world.borrow();
             format!(
@@ -157,7 +158,10 @@ impl Run {
     }
 
     fn let_reader_act(&mut self) {
-        self.disk.world.borrow_mut().pass(1 + self.chance.below(50_000) as i64);
+        self.disk
+            .world
+            .borrow_mut()
+            .pass(1 + self.chance.below(50_000) as i64);
         if self.reader.is_none() {
             if self.chance.once_in(6) {
                 self.start();
@@ -175,7 +179,10 @@ impl Run {
             6..10 => self.search(),
             10..14 => self.look(),
             _ => {
-                let follows = self.reader.as_ref().map_or(0, |reader| reader.follows().len());
+                let follows = self
+                    .reader
+                    .as_ref()
+                    .map_or(0, |reader| reader.follows().len());
                 if follows > 0 {
                     let index = self.chance.below(follows);
                     self.step(index);
@@ -209,8 +216,7 @@ impl Run {
             block_bytes: 2048,
             record_bytes_max: 64 << 10,
         };
-        let (reader, problems) =
-            Files::new(self.disk.clone(), &self.settings, limits, now, &kept);
+        let (reader, problems) = Files::new(self.disk.clone(), &self.settings, limits, now, &kept);
         assert_eq!(problems, [""; 0]);
         self.started = now.micros();
         self.reader = Some(reader);
@@ -269,7 +275,10 @@ impl Run {
         let told = out.changes;
         self.tell(|run| {
             let last = run.ledger[before..].iter().map(|(lines, note)| {
-                format!("{lines:?} {}", note.as_ref().map_or_else(String::new, brief))
+                format!(
+                    "{lines:?} {}",
+                    note.as_ref().map_or_else(String::new, brief)
+                )
             });
             let last = last.collect::<Vec<_>>().join("; ");
             format!("reader {index}: {progress:?} {told:?} {last}")
@@ -283,7 +292,9 @@ impl Run {
         out: &mut Out,
     ) {
         for given in out.given.drain(..) {
-            let lines = given.block.map_or_else(Vec::new, |block| lines_in(&block.bytes));
+            let lines = given
+                .block
+                .map_or_else(Vec::new, |block| lines_in(&block.bytes));
             for line in &lines {
                 *read.entry(*line).or_default() += 1;
             }
@@ -341,10 +352,16 @@ impl Run {
             for _ in 0..20 {
                 self.disk.world.borrow_mut().pass(pause);
                 self.search();
-                let follows = self.reader.as_ref().map_or(0, |reader| reader.follows().len());
+                let follows = self
+                    .reader
+                    .as_ref()
+                    .map_or(0, |reader| reader.follows().len());
                 for index in 0..follows {
                     let mut steps = 0;
-                    while self.step(index).is_some_and(|progress| progress != Progress::Idle) {
+                    while self
+                        .step(index)
+                        .is_some_and(|progress| progress != Progress::Idle)
+                    {
                         steps += 1;
                         assert!(steps < 10_000, "the reader does not come to rest");
                     }

@@ -1,9 +1,6 @@
 //! An API server and whoever rotates its log, one small act at a time.
 
-use std::{
-    fmt::Write as _,
-    path::PathBuf,
-};
+use std::{fmt::Write as _, path::PathBuf};
 
 use super::{
     chance::Chance,
@@ -237,9 +234,8 @@ impl Server {
 
     /// Moves `audit.log.1` and all behind it on by one.
     fn shift(&self, world: &mut World) {
-        let numbered = |number: u32, ending: &str| {
-            self.directory.join(format!("audit.log.{number}{ending}"))
-        };
+        let numbered =
+            |number: u32, ending: &str| self.directory.join(format!("audit.log.{number}{ending}"));
         for number in (1..=self.generation).rev() {
             for ending in ["", ".gz", ".zst"] {
                 let from = numbered(number, ending);

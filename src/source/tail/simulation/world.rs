@@ -382,10 +382,7 @@ impl Disk for FakeDisk {
 
     fn target(&self, path: &Path) -> io::Result<PathBuf> {
         let world = self.world.borrow();
-        world
-            .resolve(path)
-            .map(|(path, _)| path)
-            .ok_or_else(absent)
+        world.resolve(path).map(|(path, _)| path).ok_or_else(absent)
     }
 
     fn matches(&self, pattern: &str) -> Vec<PathBuf> {

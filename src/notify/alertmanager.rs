@@ -1,0 +1,93 @@
+//! Alertmanager's API v2: alerts are posted when they fire, again before they expire, and when
+//! they are over. Alertmanager routes and tells them.
+
+use reqwest::header::HeaderMap;
+use serde_json::{Value, json};
+
+use super::{BuildError, Failure, http::Endpoint};
+use crate::{
+    alert::{
+        Alert, Change, Status,
+        brief::Brief,
+        dispatch::{Labels, Notification},
+    },
+    units::{Secret, Span, Time},
+};
+
+/// How often alerts that go on are posted again.
+pub const RESEND: Span = Span::from_secs(5 * 60);
+/// How long an alert stands in Alertmanager unless it is posted again: two may get lost.
+const EXPIRES_AFTER: Span = Span::from_secs(16 * 60);
+/// The longest description.
+const DESCRIPTION_MAX: usize = 4_000;
+
+/// One Alertmanager, or all of a cluster: each gets everything, they agree among themselves.
+#[derive(Clone, Debug)]
+pub struct Alertmanager(Vec<Endpoint>);
+
+impl Alertmanager {
+    /// By the addresses of their web interfaces.
+    ///
+    /// # Errors
+    /// When a URL cannot be used.
+    pub fn new(client: &reqwest::Client, urls: &[Secret]) -> Result<Self, BuildError> {
+        let api = |url: &Secret| {
+            let base = url.expose().trim_end_matches('/');
+            Endpoint::new(client, Secret::new(&format!("{base}/api/v2/alerts")))
+        };
+        urls.iter().map(api).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Succeeds when one of them has it; the first failure tells why none has.
+    pub(super) async fn deliver(&self, told: &Notification) -> Result<(), Failure> {
+        let now = Time::from_micros(chrono::Utc::now().timestamp_micros());
+        let alerts: Vec<Value> = told.alerts.iter().map(|alert| posted(alert, now)).collect();
+        let body = Value::from(alerts).to_string();
+        let mut outcome: Option<Result<(), Failure>> = None;
+        for endpoint in &self.0 {
+            let answer = match endpoint.post(body.clone(), HeaderMap::new()).await {
+                Ok(answer) => answer.verdict(),
+                Err(failure) => Err(failure),
+            };
+            if !matches!(outcome, Some(Ok(()))) && (answer.is_ok() || outcome.is_none()) {
+                outcome = Some(answer);
+            }
+        }
+        outcome.unwrap_or(Ok(()))
+    }
+}
+
+/// An alert as Alertmanager takes it.
+fn posted(alert: &std::sync::Arc<Alert>, now: Time) -> Value {
+    let ends_at = match alert.status {
+        Status::Firing => now.plus(EXPIRES_AFTER),
+        // In the future it would still fire, and before its start it would be refused.
+        Status::Resolved => alert.ends_at.unwrap_or(now).min(now).max(alert.starts_at),
+    };
+    let labels = Labels::identifying(alert);
+    let labels: serde_json::Map<String, Value> = labels
+        .iter()
+        .map(|(name, value)| (name.to_owned(), value.into()))
+        .chain([("source".to_owned(), "auditwatch".into())])
+        .collect();
+    let change = Change::Updated(std::sync::Arc::clone(alert));
+    let brief = Brief::of(&Notification::single(&"".into(), &change, 0));
+    let link = brief.links.first();
+    json!({
+        "labels": labels,
+        "annotations": {
+            "summary": alert.rule.title,
+            "description": brief.text(DESCRIPTION_MAX),
+            "why": alert.why,
+            "requests": alert.count.to_string(),
+            "alert_id": alert.id,
+            "runbook_url": link.map_or("", String::as_str),
+        },
+        "startsAt": alert.starts_at.to_string(),
+        "endsAt": ends_at.to_string(),
+        "generatorURL": link.map_or("", String::as_str),
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,165 @@
+//! Decides when the state is written, and hands the store what changed.
+//!
+//! The engine does not wait for the store: what was judged meanwhile comes with the next
+//! checkpoint. Only when writing fails it stands still, so that the sources feel it.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio_util::sync::CancellationToken;
+
+use super::{Judge, worker::clock};
+use crate::{
+    alert::Change,
+    notify::Notifier,
+    store::{Bookmark, Checkpoint, Keeper, Note},
+};
+
+/// Between two checkpoints lies at least this, and this many times what the last one cost, so that
+/// a great state takes about a twentieth of the time; but never more than the greatest pause.
+const PAUSE: Duration = Duration::from_secs(1);
+const PAUSE_COST: u32 = 19;
+const PAUSE_MAX: Duration = Duration::from_secs(15);
+
+/// When somebody is to be told, it is this many times the cost, and at most this.
+const URGENT_COST: u32 = 4;
+const URGENT_MAX: Duration = Duration::from_secs(1);
+
+/// How soon a store that is busy is asked again when somebody is to be told.
+const BUSY: Duration = Duration::from_millis(2);
+
+/// How many notifications may wait for a checkpoint before the engine does.
+const NOTES_MAX: usize = 10_000;
+
+/// How often a thing that is waited for is looked at.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// How long the last checkpoint may take when everything ends.
+const LAST_WITHIN: Duration = Duration::from_secs(5);
+
+/// What waits for the next checkpoint.
+pub(super) struct Checkpoints {
+    keeper: Keeper,
+    stop: CancellationToken,
+    /// The latest of each source and part.
+    bookmarks: BTreeMap<(Arc<str>, Box<str>), Option<String>>,
+    notes: Vec<Note>,
+    /// Whether anything was judged since the last checkpoint.
+    is_due: bool,
+    started: Instant,
+    /// How long it took to gather what the last checkpoint wrote.
+    gathering: Duration,
+}
+
+impl Checkpoints {
+    /// `stop` says that nothing more comes in.
+    pub(super) fn new(keeper: Keeper, stop: CancellationToken) -> Self {
+        Self {
+            keeper,
+            stop,
+            bookmarks: BTreeMap::new(),
+            notes: Vec::new(),
+            is_due: false,
+            started: Instant::now(),
+            gathering: Duration::ZERO,
+        }
+    }
+
+    /// Something was judged, and its source would read on there.
+    pub(super) fn judged(&mut self, bookmark: Option<Bookmark>) {
+        self.is_due = true;
+        if let Some(Bookmark {
+            source,
+            part,
+            value,
+        }) = bookmark
+        {
+            self.bookmarks.insert((source, part), value);
+        }
+    }
+
+    /// Somebody is to be told.
+    pub(super) fn tell(&mut self, change: &Change, notifier: &Notifier) {
+        // An alert is kept, also where nobody is told of it.
+        self.is_due = true;
+        self.notes.extend(notifier.notes(change, clock()));
+    }
+
+    /// How long until something can be written; `None` while there is no hurry.
+    pub(super) fn patience(&self) -> Option<Duration> {
+        if self.notes.is_empty() {
+            return None;
+        }
+        let pause = self.pause().saturating_sub(self.started.elapsed());
+        Some(pause.max(BUSY))
+    }
+
+    fn pause(&self) -> Duration {
+        let cost = self.gathering + self.keeper.cost();
+        if self.notes.is_empty() {
+            (cost * PAUSE_COST).clamp(PAUSE, PAUSE_MAX)
+        } else {
+            (cost * URGENT_COST).min(URGENT_MAX)
+        }
+    }
+
+    /// Hands over what changed, when it is time and the store is idle; stands still while it
+    /// cannot write.
+    pub(super) fn look(&mut self, judge: &mut Judge) {
+        if self.is_due && self.started.elapsed() >= self.pause() && self.keeper.is_idle() {
+            self.hand_over(judge);
+        }
+        while self.must_wait() && !self.stop.is_cancelled() {
+            if self.keeper.is_failing() {
+                if !self.notes.is_empty() {
+                    self.keeper.hurry(std::mem::take(&mut self.notes));
+                }
+                self.keeper.wait_while_failing(LOOK);
+            } else if self.keeper.wait(LOOK) {
+                self.hand_over(judge);
+            }
+        }
+    }
+
+    fn must_wait(&self) -> bool {
+        self.keeper.is_failing() || self.notes.len() > NOTES_MAX
+    }
+
+    fn hand_over(&mut self, judge: &mut Judge) {
+        self.started = Instant::now();
+        let mut checkpoint = Checkpoint::default();
+        judge.changes(&mut checkpoint.rows);
+        let bookmarks = std::mem::take(&mut self.bookmarks).into_iter();
+        checkpoint.bookmarks = bookmarks
+            .map(|((source, part), value)| Bookmark {
+                source,
+                part,
+                value,
+            })
+            .collect();
+        checkpoint.notes = std::mem::take(&mut self.notes);
+        self.is_due = false;
+        self.gathering = self.started.elapsed();
+        self.keeper.commit(checkpoint);
+    }
+
+    /// Writes what is left. What cannot be written in time is read and judged again after the
+    /// next start.
+    pub(super) fn finish(mut self, judge: &mut Judge) {
+        if self.keeper.is_failing() && !self.notes.is_empty() {
+            self.keeper.hurry(std::mem::take(&mut self.notes));
+        }
+        let is_idle = self.keeper.wait(LAST_WITHIN);
+        if is_idle && self.is_due {
+            self.hand_over(judge);
+        }
+        if !is_idle || !self.keeper.wait(LAST_WITHIN) {
+            tracing::error!(
+                "the last state could not be written; what came after the one before is read again at the next start"
+            );
+        }
+    }
+}
