@@ -146,8 +146,6 @@ pub(super) struct Missing {
     pub(super) serial: u64,
     /// What was read and is not yet a whole line, when it was read by this process.
     pub(super) framer: Option<Framer>,
-    /// Whether files were taken up among which it must have been.
-    pub(super) is_placed: bool,
     /// Since when it has been looked for in vain.
     pub(super) since: Option<Duration>,
 }
@@ -169,7 +167,6 @@ impl<D: Disk> Follow<D> {
             .map(|(serial, _)| Missing {
                 serial,
                 framer: None,
-                is_placed: false,
                 since: None,
             })
             .collect();
@@ -257,6 +254,12 @@ impl<D: Disk> Follow<D> {
                 return Ok(Progress::Changed);
             }
         }
+        if let Step::Read(index) | Step::Close(index) = step
+            && self.is_doubtful(index)
+        {
+            // What may have come before it is looked for first.
+            return Ok(Progress::Idle);
+        }
         match step {
             Step::Open => {
                 let changes = out.changes.len();
@@ -278,6 +281,11 @@ impl<D: Disk> Follow<D> {
             }
             Step::Wait => Ok(Progress::Idle),
         }
+    }
+
+    fn is_doubtful(&self, index: usize) -> bool {
+        let reading = self.held.get(index);
+        reading.is_some_and(|reading| self.doubtful.contains_key(&reading.serial))
     }
 
     fn see(&mut self, now: Duration, book: &mut Book) -> io::Result<Look> {
@@ -314,7 +322,6 @@ impl<D: Disk> Follow<D> {
                 // Only now can it be told from others.
                 self.doubtful.insert(reading.serial, since);
                 reading.note(book, |_| {});
-                book.keep(reading.serial);
                 self.is_settled = false;
                 self.look_beside_at = now;
             }
@@ -379,7 +386,6 @@ impl<D: Disk> Follow<D> {
         self.missing.push(Missing {
             serial: reading.serial,
             framer: Some(reading.framer),
-            is_placed: false,
             since: None,
         });
         reading.file.renew()?;
