@@ -219,7 +219,7 @@ impl<D: Disk> Follow<D> {
         Some(reading.serial)
     }
 
-    /// Opens the file at the path if it is a new one, and says how many bytes wait to be read.
+    /// Settles which files are which, and says how many bytes wait to be read.
     /// Never reads, so it can be called while the pipeline is full.
     pub(super) fn look(
         &mut self,
@@ -228,14 +228,21 @@ impl<D: Disk> Follow<D> {
         out: &mut Out,
     ) -> io::Result<u64> {
         let mut look = self.see(now, book)?;
-        if self.plan.next(&look) == Step::Open {
-            self.open(now, book, out)?;
-            look = self.see(now, book)?;
+        match self.plan.next(&look) {
+            Step::Open => self.open(now, book, out)?,
+            Step::Restart(index) => self.restart(index, now, book, out)?,
+            _ => return Ok(self.unread(&look)),
         }
+        look = self.see(now, book)?;
+        Ok(self.unread(&look))
+    }
+
+    /// How many bytes there are that were not read.
+    fn unread(&self, look: &Look) -> u64 {
         let unread = self.plan.held().zip(&look.held);
-        Ok(unread
+        unread
             .map(|(held, seen)| seen.len.saturating_sub(held.offset))
-            .sum())
+            .sum()
     }
 
     /// Does one thing. Each block that is given out comes with the bookmark of its end.
@@ -247,7 +254,8 @@ impl<D: Disk> Follow<D> {
     ) -> io::Result<Progress> {
         let look = self.see(now, book)?;
         let step = self.plan.next(&look);
-        if step != Step::Open && self.is_to_look_beside(now) {
+        let is_open = matches!(step, Step::Open | Step::Restart(_));
+        if !is_open && self.is_to_look_beside(now) {
             let changes = out.changes.len();
             self.take_in(now, None, book, out)?;
             if out.changes.len() > changes {
