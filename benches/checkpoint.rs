@@ -15,7 +15,10 @@ use std::{
 };
 
 use auditwatch::{
-    alert::{self, dispatch::Plan},
+    alert::{
+        self,
+        dispatch::{Bounds, Plan, Route},
+    },
     detect,
     diagnostic::SourceFile,
     notify,

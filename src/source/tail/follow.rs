@@ -146,8 +146,6 @@ pub(super) struct Missing {
     pub(super) serial: u64,
     /// What was read and is not yet a whole line, when it was read by this process.
     pub(super) framer: Option<Framer>,
-    /// Whether files were taken up among which it must have been.
-    pub(super) is_placed: bool,
     /// Since when it has been looked for in vain.
     pub(super) since: Option<Duration>,
 }
@@ -169,7 +167,6 @@ impl<D: Disk> Follow<D> {
             .map(|(serial, _)| Missing {
                 serial,
                 framer: None,
-                is_placed: false,
                 since: None,
             })
             .collect();
@@ -222,7 +219,7 @@ impl<D: Disk> Follow<D> {
         Some(reading.serial)
     }
 
-    /// Opens the file at the path if it is a new one, and says how many bytes wait to be read.
+    /// Settles which files are which, and says how many bytes wait to be read.
     /// Never reads, so it can be called while the pipeline is full.
     pub(super) fn look(
         &mut self,
@@ -231,14 +228,21 @@ impl<D: Disk> Follow<D> {
         out: &mut Out,
     ) -> io::Result<u64> {
         let mut look = self.see(now, book)?;
-        if self.plan.next(&look) == Step::Open {
-            self.open(now, book, out)?;
-            look = self.see(now, book)?;
+        match self.plan.next(&look) {
+            Step::Open => self.open(now, book, out)?,
+            Step::Restart(index) => self.restart(index, now, book, out)?,
+            _ => return Ok(self.unread(&look)),
         }
+        look = self.see(now, book)?;
+        Ok(self.unread(&look))
+    }
+
+    /// How many bytes there are that were not read.
+    fn unread(&self, look: &Look) -> u64 {
         let unread = self.plan.held().zip(&look.held);
-        Ok(unread
+        unread
             .map(|(held, seen)| seen.len.saturating_sub(held.offset))
-            .sum())
+            .sum()
     }
 
     /// Does one thing. Each block that is given out comes with the bookmark of its end.
@@ -250,12 +254,19 @@ impl<D: Disk> Follow<D> {
     ) -> io::Result<Progress> {
         let look = self.see(now, book)?;
         let step = self.plan.next(&look);
-        if step != Step::Open && self.is_to_look_beside(now) {
+        let is_open = matches!(step, Step::Open | Step::Restart(_));
+        if !is_open && self.is_to_look_beside(now) {
             let changes = out.changes.len();
             self.take_in(now, None, book, out)?;
             if out.changes.len() > changes {
                 return Ok(Progress::Changed);
             }
+        }
+        if let Step::Read(index) | Step::Close(index) = step
+            && self.is_doubtful(index)
+        {
+            // What may have come before it is looked for first.
+            return Ok(Progress::Idle);
         }
         match step {
             Step::Open => {
@@ -278,6 +289,11 @@ impl<D: Disk> Follow<D> {
             }
             Step::Wait => Ok(Progress::Idle),
         }
+    }
+
+    fn is_doubtful(&self, index: usize) -> bool {
+        let reading = self.held.get(index);
+        reading.is_some_and(|reading| self.doubtful.contains_key(&reading.serial))
     }
 
     fn see(&mut self, now: Duration, book: &mut Book) -> io::Result<Look> {
@@ -314,7 +330,6 @@ impl<D: Disk> Follow<D> {
                 // Only now can it be told from others.
                 self.doubtful.insert(reading.serial, since);
                 reading.note(book, |_| {});
-                book.keep(reading.serial);
                 self.is_settled = false;
                 self.look_beside_at = now;
             }
@@ -379,7 +394,6 @@ impl<D: Disk> Follow<D> {
         self.missing.push(Missing {
             serial: reading.serial,
             framer: Some(reading.framer),
-            is_placed: false,
             since: None,
         });
         reading.file.renew()?;

@@ -198,10 +198,13 @@ impl<F: DiskFile> HeldFile<F> {
     /// What the file, which begins with `head`, has to do with a mark.
     pub(super) fn kinship(&self, head: &Head, mark: &Mark) -> io::Result<Kinship> {
         let has_trail = || self.trail_is_there(mark.trail, mark.offset);
+        let is_blank = head.print().bytes == 0;
         Ok(if mark.fingerprint.bytes == 0 {
-            // It had no whole line, or begins with a hole: only what was read tells. Its inode
-            // does not, because it may be that of another file by now.
-            let is_kin = mark.trail.bytes > 0 && !self.is_packed() && has_trail()?;
+            // It had no whole line, or begins with a hole. Its inode alone tells nothing: it may
+            // be that of another file by now. But where there is nothing to read, it will do.
+            let is_read = mark.done && is_blank && self.looked.len == mark.len;
+            let is_kin = (is_read && self.identity() == mark.file)
+                || (mark.trail.bytes > 0 && !self.is_packed() && has_trail()?);
             if is_kin { Kinship::Same } else { Kinship::None }
         } else if head.print() != mark.fingerprint {
             Kinship::None

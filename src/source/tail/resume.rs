@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, io, path::Path, time::Duration};
 use super::{
     beside::{Beside, Kin, kin_of, look_beside},
     book::Book,
-    choice::{Choice, Chosen, NEWCOMER, Newcomer, Take},
+    choice::{Choice, NEWCOMER, Newcomer, Take},
     disk::{Disk, is_absence},
     follow::{Change, Follow, Given, Missing, Out, Reading},
     held::HeldFile,
@@ -72,27 +72,25 @@ impl<D: Disk> Follow<D> {
                 kin,
             }),
             is_sure: !self.is_disturbed(beside.is_shaky, now),
-            may_have_missed: newcomer.is_some() || !self.is_settled || self.at_path.is_none(),
-            live: self.at_path.and_then(|identity| self.serial_of(identity)),
-            doubtful: &self.doubtful,
+            doubtful: self.doubtful.values().min().copied(),
             since: match (marks.last(), self.from) {
                 (Some((_, newest)), _) => newest.modified,
                 (None, Beginning::Since(cutoff)) => cutoff,
                 (None, _) => book.started(),
             },
         };
-        let Chosen { takes, settled } = choice.choose();
-        for missing in &mut self.missing {
-            missing.is_placed |= settled.contains(&missing.serial);
-        }
+        let is_sure = choice.is_sure;
+        let takes = choice.takes();
         let resumed: BTreeSet<u64> = takes.iter().filter_map(Take::serial).collect();
-        if self.hold_all(takes, newcomer, book, out)? && !beside.is_shaky {
+        if self.hold_all(takes, newcomer, book, out)? && is_sure {
             self.is_settled = true;
-            self.doubtful.clear();
-            self.missing
-                .retain(|missing| !settled.contains(&missing.serial));
-            settled.iter().for_each(|serial| book.forget(*serial));
-            self.forget_gone(&beside, &marks, &resumed, book);
+            for serial in std::mem::take(&mut self.doubtful).into_keys() {
+                book.keep(serial);
+            }
+            self.settle_blanks(book);
+            if !beside.is_shaky {
+                self.forget_gone(&beside, &marks, &resumed, book);
+            }
         }
         self.give_up(now, &beside, &resumed, book, out);
         let pause = if self.missing.is_empty() && self.is_settled {
@@ -216,6 +214,19 @@ impl<D: Disk> Follow<D> {
         self.held.insert(index, reading);
     }
 
+    /// Marks of files in which no whole line was seen are of no use once all files are held that
+    /// may be theirs.
+    fn settle_blanks(&mut self, book: &mut Book) {
+        self.missing.retain(|missing| {
+            let is_blank = book.get(missing.serial).is_some_and(Mark::is_blank);
+            let was_watched = missing.framer.is_some();
+            if is_blank && !was_watched {
+                book.forget(missing.serial);
+            }
+            was_watched || !is_blank
+        });
+    }
+
     /// Forgets files that were read to their end and are gone, but for the newest known one:
     /// what was rotated away later is found by it.
     fn forget_gone(
@@ -300,13 +311,7 @@ impl<D: Disk> Follow<D> {
             return;
         }
         let unread = mark.len.saturating_sub(mark.offset);
-        // Of a file in which no whole line was seen, nothing can be said after a restart.
-        let is_suspect = if was_watched {
-            unread > 0
-        } else {
-            !mark.is_blank()
-        };
-        if is_suspect && !missing.is_placed {
+        if !was_watched || unread > 0 {
             out.changes.push(Change::Lost {
                 offset: mark.offset,
                 unread,
