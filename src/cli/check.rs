@@ -11,6 +11,7 @@ use clap::Args;
 
 use super::{Failure, blind};
 use crate::{
+    alert::dispatch::Route,
     config::{
         ConfigError, Configured, Overrides, RuleFilesError, configure, read_layer, shipped_layer,
     },
@@ -56,6 +57,9 @@ pub(super) fn run(args: &CheckArgs) -> Result<(), Failure> {
     let receivers = settings.receivers.len();
     let path = path.display();
     writeln!(out, "{path}: {sources} sources, {receivers} receivers")?;
+    for route in &settings.plan.root.routes {
+        write_route(&mut out, route, 1)?;
+    }
     let mut layers = settings.rules.layers().map_err(wrong)?;
     for path in &args.rules {
         layers.push(read_layer(path).map_err(wrong)?);
@@ -82,6 +86,18 @@ fn sight(args: &CheckArgs, loaded: Result<Loaded, Report>) -> Result<(), Failure
         // What is wrong with the rules was told when they were checked.
         _ => Ok(()),
     }
+}
+
+/// Writes a route and those below it, indented: which alerts it takes, and who is told of them.
+fn write_route(out: &mut impl io::Write, route: &Route, depth: usize) -> io::Result<()> {
+    let receivers = route.receivers.join(", ");
+    let further = if route.continues { ", and on" } else { "" };
+    let matchers = &route.matchers;
+    writeln!(out, "{:1$}{matchers} → {receivers}{further}", "", 2 * depth)?;
+    for below in &route.routes {
+        write_route(out, below, depth + 1)?;
+    }
+    Ok(())
 }
 
 /// Reads the configuration as `run` would. That there is no source is fine: flags may name one.

@@ -105,6 +105,8 @@ fn plan(receiver: &str, style: Style, group_wait: Span) -> Plan {
                 Style::Digest { .. } => GroupBy::Labels(Vec::new()),
             },
             group_wait,
+            group_interval: group_wait,
+            repeat_interval: group_wait,
             at_once: None,
             ..Route::default()
         },
@@ -613,5 +615,64 @@ async fn a_batch_that_is_sent_again_counts_once() {
             "{text}"
         );
         stop(app).await;
+    }
+}
+
+/// What happened while people were still waiting for more of a group is told together, also when
+/// the daemon ends or begins anew in between, and also when it is over by then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_is_told_together_whatever_happens_to_the_daemon() {
+    for has_state in [false, true] {
+        let place = Place::new();
+        let mut collector = Collector::start().await;
+        let settings = |group_wait: i64| {
+            let mut settings = place.settings();
+            collector.join(&mut settings);
+            let people = Style::Digest { shown: 10 };
+            settings.plan = plan("collector", people, Span::from_secs(group_wait));
+            let dir = place.folder.path().join("state");
+            settings.state = has_state.then(|| store::Settings::new(dir));
+            settings
+        };
+        let (first, second) = (settings(3_600), settings(1));
+        let app = App::start(first).await.unwrap();
+        place.append(&line(1, "get", "secrets"));
+        for n in 2..5 {
+            place.append(&line(n, "delete", "pods"));
+        }
+        until(&app, |app| app.live().len() == 2).await;
+        // Long after, so that the one of Mallory's that does not go on is over.
+        place.append(&line(5, "get", "secrets").replace("T11:", "T15:"));
+        place.append(&line(6, "get", "pods").replace("T11:", "T15:"));
+        until(&app, |app| {
+            let live = app.live().list(Severity::Informational, 9);
+            live.len() == 1 && live[0].starts_at.to_string().contains("T15:")
+        })
+        .await;
+        stop(app).await;
+        let after = if has_state {
+            assert!(collector.told.try_recv().is_err(), "told before its time");
+            Some(App::start(second).await.unwrap())
+        } else {
+            None
+        };
+        let told = collector.next().await;
+        let told = told.as_array().unwrap();
+        let mut seen: Vec<_> = told
+            .iter()
+            .map(|alert| (alert["rule"]["name"].as_str(), alert["status"].as_str()))
+            .collect();
+        seen.sort_unstable();
+        let expected = [("deletion-burst", "resolved"), ("secret-read", "firing")];
+        assert_eq!(
+            seen,
+            expected.map(|(name, status)| (Some(name), Some(status)))
+        );
+        if let Some(app) = after {
+            let made =
+                "auditwatch_notifications_made_total{reason=\"first\",receiver=\"collector\"}";
+            assert_eq!(metric(&app, made).round() as u64, 1);
+            stop(app).await;
+        }
     }
 }

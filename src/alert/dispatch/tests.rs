@@ -9,6 +9,7 @@ use crate::{
     alert::{Alert, Change, Status, samples},
     rule::Severity,
     units::{Span, Time},
+    window,
 };
 
 const SHOWN: usize = 5;
@@ -509,8 +510,7 @@ const SEVERITIES: [Severity; 3] = [Severity::Low, Severity::High, Severity::Crit
 /// Plays the steps, restarting from rows before those in `restarts`; gives what was told.
 fn run(steps: &[Step], plan: &Plan, restart_every: usize) -> (Vec<Notification>, Dispatcher) {
     let mut play = Play::new(plan.clone());
-    let mut stored = Rows::default();
-    let mut known = BTreeMap::<Box<str>, Arc<Alert>>::new();
+    let mut stored = BTreeMap::<(window::Owner, Vec<u8>), Vec<u8>>::new();
     let mut open: [Option<Arc<Alert>>; 6] = Default::default();
     let mut lives = 0;
     for (n, step) in steps.iter().enumerate() {
@@ -537,35 +537,30 @@ fn run(steps: &[Step], plan: &Plan, restart_every: usize) -> (Vec<Notification>,
             Step::Resolve(who) => {
                 if let Some(alert) = open[who].take() {
                     let change = resolved(&alert);
-                    known.insert(alert.id.clone(), Arc::clone(change.alert()));
                     play.change(&change);
                 }
             }
             Step::Fire(_) => {}
         }
-        for alert in open.iter().flatten() {
-            known.insert(alert.id.clone(), Arc::clone(alert));
-        }
-        for (key, row) in play.dispatcher.take_changed() {
-            match row {
-                Some(row) => _ = stored.groups.insert(key, row),
-                None => _ = stored.groups.remove(&key),
+        let mut rows = window::Rows::default();
+        play.dispatcher.changes(&mut rows);
+        for row in rows.iter() {
+            let key = (row.owner, row.key.to_vec());
+            match row.value {
+                Some(value) => _ = stored.insert(key, value.to_vec()),
+                None => _ = stored.remove(&key),
             }
         }
         if restart_every > 0 && n % restart_every == 0 {
-            stored.receivers = play.dispatcher.receivers().into_iter().collect();
-            // Through the form in which a store keeps them.
-            let groups = stored.groups.iter().map(|(key, row)| {
-                let bytes = postcard::to_allocvec(row).unwrap();
-                (Arc::clone(key), postcard::from_bytes(&bytes).unwrap())
-            });
-            let rows = Rows {
-                groups: groups.collect(),
-                receivers: stored.receivers.clone(),
-            };
+            let mut rows = window::Rows::default();
+            for ((owner, key), value) in &stored {
+                rows.put_raw(*owner, key, value);
+            }
             play.dispatcher = Dispatcher::new(plan.clone());
+            let open = open.iter().flatten().map(Arc::clone).collect();
             play.dispatcher
-                .restore(rows, at(play.second), &mut |id| known.get(id).cloned());
+                .take_up(&rows, open, at(play.second))
+                .unwrap();
         }
     }
     (play.told, play.dispatcher)
