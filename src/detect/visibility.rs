@@ -292,16 +292,18 @@ fn tell(left_out: &BTreeSet<&str>, mut told: Vec<(u64, String)>) -> String {
             _ => format!("{count} × {text}"),
         })
         .collect();
-    let mut text = String::new();
-    if !left_out.is_empty() {
+    let needs = if left_out.is_empty() {
+        String::new()
+    } else {
         let fields: Vec<&str> = left_out.iter().copied().collect();
-        text = format!("needs {}; ", fields.join(", "));
-    }
-    text += &named.join(", ");
-    if more > 0 {
-        text += &format!(" and {more} kinds more");
-    }
-    text
+        format!("needs {}; ", fields.join(", "))
+    };
+    let rest = if more > 0 {
+        format!(" and {more} kinds more")
+    } else {
+        String::new()
+    };
+    format!("{needs}{}{rest}", named.join(", "))
 }
 
 fn blind_members(set: &RuleSet, correlation: &Correlation, views: &[View]) -> String {

@@ -32,8 +32,8 @@ struct PolicyRule {
 #[derive(Clone, Debug)]
 struct Resources {
     group: String,
-    resources: Vec<String>,
-    names: bool,
+    listed: Vec<String>,
+    only_names: bool,
 }
 
 /// What a policy does with a kind of request.
@@ -59,9 +59,7 @@ impl AuditPolicy {
     /// Reads a policy; problems are added. `None` when there was one.
     pub fn read(file: &Arc<SourceFile>, problems: &Problems) -> Option<Self> {
         let documents = yaml::parse(file, problems);
-        let Some(document) = documents.first() else {
-            return None;
-        };
+        let document = documents.first()?;
         let mut table = Table::root(document, problems, "an audit policy");
         table.ignore(&["metadata", "omitManagedFields"]);
         table.word("apiVersion", &[("audit.k8s.io/v1", ())]);
@@ -115,17 +113,16 @@ fn stages(table: &mut Table<'_>) -> Vec<&'static str> {
     const STAGES: [&str; 4] = ["RequestReceived", STARTED, COMPLETE, "Panic"];
     let mut known = Vec::new();
     for stage in table.texts("omitStages") {
-        match STAGES.iter().find(|known| **known == stage.value) {
-            Some(stage) => known.push(*stage),
-            None => {
-                let message = format!("there is no stage `{}`", stage.value);
-                table.problems.add(
-                    table
-                        .error("wrong-value", stage.spot, message)
-                        .help(format!("write one of {}", STAGES.join(", "))),
-                );
-            }
+        if let Some(stage) = STAGES.iter().find(|known| **known == stage.value) {
+            known.push(*stage);
+            continue;
         }
+        let message = format!("there is no stage `{}`", stage.value);
+        table.problems.add(
+            table
+                .error("wrong-value", stage.spot, message)
+                .help(format!("write one of {}", STAGES.join(", "))),
+        );
     }
     known
 }
@@ -158,12 +155,12 @@ impl PolicyRule {
         let mut resources = Vec::new();
         for mut entry in table.tables("resources", "an entry of `resources`") {
             let group = entry.text("group").map(|group| group.value);
-            let names = !entry.texts("resourceNames").is_empty();
+            let only_names = !entry.texts("resourceNames").is_empty();
             let listed = entry.texts("resources");
             resources.push(Resources {
                 group: group.unwrap_or_default(),
-                resources: listed.into_iter().map(|text| text.value).collect(),
-                names,
+                listed: listed.into_iter().map(|text| text.value).collect(),
+                only_names,
             });
             entry.finish();
         }
@@ -203,7 +200,7 @@ impl PolicyRule {
             if !self.namespaces.is_empty() {
                 only.push(format!("namespaces {}", self.namespaces.join(", ")));
             }
-            if !self.resources.is_empty() && fitting().all(|entry| entry.names) {
+            if !self.resources.is_empty() && fitting().all(|entry| entry.only_names) {
                 only.push("some names".to_owned());
             }
         } else if !self.paths.is_empty() {
@@ -223,8 +220,8 @@ impl Resources {
             return false;
         }
         let path = kind.path();
-        self.resources.is_empty()
-            || self.resources.iter().any(|listed| {
+        self.listed.is_empty()
+            || self.listed.iter().any(|listed| {
                 *listed == path
                     || listed == "*"
                     || (!kind.subresource.is_empty()

@@ -82,7 +82,7 @@ impl RequestKind {
                 target.insert(key.to_owned(), (**value).into());
             }
         }
-        line(level, &self.verb, target.into(), serde_json::Value::Null)
+        line(level, &self.verb, &target.into(), &serde_json::Value::Null)
     }
 }
 
@@ -90,8 +90,8 @@ impl RequestKind {
 fn line(
     level: AuditLevel,
     verb: &str,
-    target: serde_json::Value,
-    answer: serde_json::Value,
+    target: &serde_json::Value,
+    answer: &serde_json::Value,
 ) -> String {
     serde_json::json!({
         "kind": "Event",
@@ -157,7 +157,12 @@ impl RuleSet {
     pub fn needs_started(&self, rule: usize) -> bool {
         let could = |code: u16| {
             let answer = serde_json::json!({"code": code});
-            let line = line(AuditLevel::Metadata, "get", serde_json::Value::Null, answer);
+            let line = line(
+                AuditLevel::Metadata,
+                "get",
+                &serde_json::Value::Null,
+                &answer,
+            );
             let context = Context::default();
             let Some(slots) = decode::event(&line) else {
                 return false;
