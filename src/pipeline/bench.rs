@@ -83,6 +83,9 @@ impl Bench {
             let Some(outcome) = self.next(worker) else {
                 break;
             };
+            if let Some(checkpoints) = &mut self.parts.checkpoints {
+                checkpoints.hold(&mut self.parts.judge, &mut self.parts.routing);
+            }
             match outcome {
                 Outcome::Observed(observed) => self.judge(observed),
                 Outcome::Rules(rules) => self.take_rules(rules),

@@ -22,11 +22,13 @@ use crate::{
 /// a great state takes about a twentieth of the time; but never more than the greatest pause.
 const PAUSE: Duration = Duration::from_secs(1);
 const PAUSE_COST: u32 = 19;
-const PAUSE_MAX: Duration = Duration::from_secs(15);
+const PAUSE_MAX: Duration = Duration::from_secs(60);
 
-/// When somebody is to be told, it is this many times the cost, and at most this.
+/// When somebody is to be told, it is this many times the cost.
 const URGENT_COST: u32 = 4;
-const URGENT_MAX: Duration = Duration::from_secs(1);
+/// Nobody waits longer than this to be told. If the pause is longer, the messages are written
+/// without the state; after a crash they are made again then, with the same ids.
+const URGENT_MAX: Duration = Duration::from_millis(500);
 
 /// How soon a store that is busy is asked again when somebody is to be told.
 const BUSY: Duration = Duration::from_millis(2);
@@ -50,6 +52,8 @@ pub(super) struct Checkpoints {
     /// Whether anything was judged since the last checkpoint.
     is_due: bool,
     started: Instant,
+    /// When messages were last written without the state.
+    wrote_notes: Instant,
     /// How long it took to gather what the last checkpoint wrote.
     gathering: Duration,
 }
@@ -64,6 +68,7 @@ impl Checkpoints {
             notes: Vec::new(),
             is_due: false,
             started: Instant::now(),
+            wrote_notes: Instant::now(),
             gathering: Duration::ZERO,
         }
     }
@@ -93,7 +98,8 @@ impl Checkpoints {
             return None;
         }
         let pause = self.pause().saturating_sub(self.started.elapsed());
-        Some(pause.max(BUSY))
+        let alone = URGENT_MAX.saturating_sub(self.wrote_notes.elapsed());
+        Some(pause.min(alone).max(BUSY))
     }
 
     fn pause(&self) -> Duration {
@@ -101,16 +107,34 @@ impl Checkpoints {
         if self.notes.is_empty() {
             (cost * PAUSE_COST).clamp(PAUSE, PAUSE_MAX)
         } else {
-            (cost * URGENT_COST).min(URGENT_MAX)
+            cost * URGENT_COST
         }
     }
 
-    /// Hands over what changed, when it is time and the store is idle; stands still while it
-    /// cannot write.
+    /// Hands over what changed, when it is time and the store is idle.
     pub(super) fn look(&mut self, judge: &mut Judge, routing: &mut Routing) {
-        if self.is_due && self.started.elapsed() >= self.pause() && self.keeper.is_idle() {
-            self.hand_over(judge, routing);
+        if !self.is_due || !self.keeper.is_idle() {
+            return;
         }
+        if self.started.elapsed() >= self.pause() {
+            self.hand_over(judge, routing);
+        } else if self.are_notes_alone_due() {
+            self.wrote_notes = Instant::now();
+            let notes = std::mem::take(&mut self.notes);
+            self.keeper.commit(Checkpoint {
+                notes,
+                ..Checkpoint::default()
+            });
+        }
+    }
+
+    fn are_notes_alone_due(&self) -> bool {
+        let is_far = self.pause() > URGENT_MAX;
+        is_far && !self.notes.is_empty() && self.wrote_notes.elapsed() >= URGENT_MAX
+    }
+
+    /// Stands still while the store cannot write, before anything more is judged.
+    pub(super) fn hold(&mut self, judge: &mut Judge, routing: &mut Routing) {
         while self.must_wait() && !self.stop.is_cancelled() {
             if self.keeper.is_failing() {
                 if !self.notes.is_empty() {

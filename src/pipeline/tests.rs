@@ -253,6 +253,7 @@ async fn until(app: &App, mut condition: impl FnMut(&App) -> bool) {
 }
 
 async fn stop(app: App) {
+    received(&app);
     let stopped = app.stop(PATIENCE).await;
     assert!(
         stopped.drained && stopped.undelivered.is_empty(),

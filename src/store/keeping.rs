@@ -249,14 +249,15 @@ impl Keeping {
         self.failures = 0;
         self.settled.clear();
         self.settled_since = None;
-        self.metrics.last_success.set(now().micros() / 1_000_000);
-        self.metrics.rows.inc_by(rows as u64);
-        let pending = self.pending.take();
-        let cost = started.elapsed();
-        if pending.is_some() {
+        let (pending, cost) = (self.pending.take(), started.elapsed());
+        let is_done = pending.is_some();
+        let has_state = |pending: &Pending| !pending.checkpoint.rows.is_empty();
+        let is_checkpoint = pending.as_ref().is_some_and(has_state);
+        if is_checkpoint {
             self.metrics.seconds.observe(cost.as_secs_f64());
+            self.metrics.last_success.set(now().micros() / 1_000_000);
+            self.metrics.rows.inc_by(rows as u64);
         }
-        let is_checkpoint = pending.is_some();
         if let Some(Pending { checkpoint, handed }) = pending {
             self.commits.publish(checkpoint.bookmarks);
             if !handed && !checkpoint.notes.is_empty() {
@@ -265,8 +266,8 @@ impl Keeping {
         }
         self.shared.change(|standing| {
             standing.failing = false;
+            standing.busy &= !is_done;
             if is_checkpoint {
-                standing.busy = false;
                 standing.cost = cost;
             }
         });
