@@ -445,10 +445,13 @@ impl<F: DiskFile> Reading<F> {
             if !is_packed {
                 mark.file = looked.identity;
                 mark.len = looked.len;
-                mark.modified = looked.modified;
             }
             if fingerprint.bytes > 0 {
                 mark.fingerprint = fingerprint;
+            }
+            // Until its content is known, it stays marked with when the file was met.
+            if !is_packed && !mark.is_blank() {
+                mark.modified = looked.modified;
             }
             change(mark);
         })
