@@ -43,7 +43,8 @@ pub(super) struct RunArgs {
     /// Audit logs to follow; patterns may have `*`, `?`, `[…]` and `**`.
     #[arg(long, value_name = "PATH", num_args = 1..)]
     file: Vec<String>,
-    /// Where to begin in files that are there at the start: `start` (default) or `end`.
+    /// Where to begin in files that are there at the first start: `start` (default), `end`, or how
+    /// far back, like `24h`. Later starts go on where the last one ended, with --state.
     #[arg(long, value_name = "WHERE")]
     from: Option<String>,
     /// Address and port where the API server sends audit events.

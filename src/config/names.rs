@@ -39,7 +39,7 @@ macro_rules! names {
 names! {
     "cluster" "cluster" None, "name of the cluster that sources are from when they do not say it themselves";
     "sources.files" "file" Some(':'), "audit logs to follow: paths, or patterns with `*`, `?`, `[…]`, `**`";
-    "sources.from" "from" None, "where to begin in files that are there at the start: `start` or `end`";
+    "sources.from" "from" None, "where to begin in files that are there at the first start: `start`, `end`, or how far back, like `24h`";
     "sources.queue_max" "" None, "bytes that may wait between the sources and the engine";
     "sources.webhook.listen" "webhook" None, "address and port where the API server sends audit events";
     "sources.webhook.cluster_from_path" "" None, "take the cluster's name from the last segment of the request's path";

@@ -22,7 +22,20 @@ use crate::{
     units::{ByteSize, Span},
 };
 
-const FROM: [(&str, From); 2] = [("start", From::Start), ("end", From::End)];
+/// Where to begin: a word, or how far back.
+fn from(text: &str) -> Result<From, String> {
+    match text {
+        "start" => Ok(From::Start),
+        "end" => Ok(From::End),
+        _ => match Span::parse(text) {
+            Ok(span) if span > Span::from_micros(0) => Ok(From::Last(span)),
+            _ => Err(format!(
+                "`{text}` is no place to begin; write `start`, `end`, or how far back, like `24h`"
+            )),
+        },
+    }
+}
+
 /// The longest name of a cluster.
 const CLUSTER_BYTES_MAX: usize = 63;
 
@@ -51,10 +64,10 @@ pub(super) fn cluster(name: &str) -> Result<Arc<str>, String> {
 }
 
 pub(super) fn read(mut section: Section<'_>, cluster: &Arc<str>) -> Sources {
-    let from = section.word("from", &FROM);
+    let start = section.parsed("from", from);
     let defaults = Defaults {
         cluster,
-        from: from.map(|from| from.value).unwrap_or_default(),
+        from: start.map(|from| from.value).unwrap_or_default(),
     };
     let mut queue_max = ByteSize(32 << 20);
     let (least, most) = (ByteSize(1 << 20), ByteSize(64 << 30));
@@ -130,7 +143,7 @@ impl Files {
         let many = table.texts("paths");
         let name = table.text("name");
         let own_cluster = table.parsed("cluster", cluster);
-        let from = table.word("from", &FROM);
+        let start = table.parsed("from", from);
         let mut poll = Span::from_micros(250_000);
         let mut grace = Span::from_secs(10);
         for (key, value, least, most) in [
@@ -180,7 +193,7 @@ impl Files {
                     .as_ref()
                     .map_or(defaults.cluster, |cluster| &cluster.value)
                     .clone(),
-                from: from.as_ref().map_or(defaults.from, |from| from.value),
+                from: start.as_ref().map_or(defaults.from, |from| from.value),
                 poll: poll.to_std(),
                 grace: grace.to_std(),
                 ..TailSettings::new(&path.value.to_string_lossy())

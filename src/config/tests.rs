@@ -99,6 +99,7 @@ fn the_documented_example_is_valid_and_shows_the_defaults() {
         ("production", From::Start)
     );
     assert_eq!((&*files[1].cluster, files[1].from), ("edge", From::End));
+    assert_eq!(files[3].from, From::Last(Span::parse("24h").unwrap()));
     assert!(webhook.is_some_and(|webhook| webhook.cluster_from_path));
     assert_eq!(trusted_proxies.len(), 2);
     assert_eq!(rules.enable, ["exec-in-pod"]);

@@ -83,7 +83,7 @@ catalogue! {
     SOURCE_LAG_BYTES: Gauge "auditwatch_source_lag_bytes" ["source"]
         "Bytes that a source holds and that were not read yet.";
     SOURCE_FILE_CHANGES: Counter "auditwatch_source_file_changes_total" ["source", "change"]
-        "What happened to tailed files: opened, rotated, truncated, or failed (could not be opened or read).";
+        "What happened to tailed files: opened (met for the first time), resumed (found again by a bookmark, or a copy of it), rotated (read to its end), truncated (overwritten), lost (can be found no more and may have held lines that were not read), or failed (could not be opened or read).";
     WEBHOOK_REQUESTS: Counter "auditwatch_webhook_requests_total" ["source", "code"]
         "Requests to the audit webhook, by HTTP status of the answer. Other than 200 makes the API server send again.";
     WEBHOOK_CONNECTIONS: Gauge "auditwatch_webhook_connections" ["source"]

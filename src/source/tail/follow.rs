@@ -397,6 +397,14 @@ impl<D: Disk> Follow<D> {
             since: None,
         });
         reading.file.renew()?;
+        // A copy beside may be of the file that is at the path by now.
+        let is_elsewhere = self.at_path != Some(reading.file.identity());
+        if is_elsewhere && self.at_path.is_some_and(|identity| !self.holds(identity)) {
+            self.open(now, book, out)?;
+        }
+        if self.holds(reading.file.identity()) {
+            return Ok(());
+        }
         self.take_in(now, Some(reading.file), book, out)
     }
 
@@ -437,10 +445,13 @@ impl<F: DiskFile> Reading<F> {
             if !is_packed {
                 mark.file = looked.identity;
                 mark.len = looked.len;
-                mark.modified = looked.modified;
             }
             if fingerprint.bytes > 0 {
                 mark.fingerprint = fingerprint;
+            }
+            // Until its content is known, it stays marked with when the file was met.
+            if !is_packed && !mark.is_blank() {
+                mark.modified = looked.modified;
             }
             change(mark);
         })

@@ -146,7 +146,8 @@ pub struct Mark {
     pub trail: Print,
     /// How long it was when it was last looked at, in bytes.
     pub len: u64,
-    /// When it was last written, as far as we saw.
+    /// When it was last written, as far as we saw; as long as no whole line was seen, when it had
+    /// been written when it was met.
     #[serde(serialize_with = "write_time", deserialize_with = "read_time")]
     pub modified: Time,
     /// Whether it was rotated away and read to its end: nothing more is expected of it.

@@ -83,7 +83,7 @@ impl<D: Disk> Follow<D> {
         let takes = choice.takes();
         let resumed: BTreeSet<u64> = takes.iter().filter_map(Take::serial).collect();
         if self.hold_all(takes, newcomer, book, out)? && is_sure {
-            self.is_settled = true;
+            self.is_settled = !beside.is_shaky;
             for serial in std::mem::take(&mut self.doubtful).into_keys() {
                 book.keep(serial);
             }

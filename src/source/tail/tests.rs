@@ -14,10 +14,13 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
+use super::{disk::Local, held::HeldFile};
 use crate::{
+    decode::Limits,
     source::{Batch, Intake, SourceError, SourceMetrics},
     store::Kept,
     telemetry::{Health, Metrics},
+    units::{Span, Time},
 };
 
 /// Long enough for a busy machine; a test that fails takes this long, one that passes does not.
@@ -334,6 +337,184 @@ async fn a_full_pipeline_stops_the_reading_and_hides_no_rotation() {
     }
     assert_eq!(rig.next().await.len(), 4000);
     rig.expect(&["a2", "a3", "b1", "c1"]).await;
+}
+
+/// A line as long as an audit event.
+fn line(name: &str) -> String {
+    format!("{name} {}", "x".repeat(150))
+}
+
+fn write(path: &Path, names: &[&str]) {
+    let lines: Vec<String> = names.iter().map(|name| line(name) + "\n").collect();
+    append(path, &lines.concat());
+}
+
+fn gzip(path: &Path) {
+    let packed = path.with_file_name(format!(
+        "{}.gz",
+        path.file_name().unwrap().to_string_lossy()
+    ));
+    let file = File::create(packed).unwrap();
+    let mut encoder = flate2::write::GzEncoder::new(file, flate2::Compression::fast());
+    encoder.write_all(&fs::read(path).unwrap()).unwrap();
+    encoder.finish().unwrap();
+    fs::remove_file(path).unwrap();
+}
+
+impl Rig {
+    async fn expect_names(&mut self, names: &[&str]) {
+        for name in names {
+            assert_eq!(self.next().await, line(name));
+        }
+    }
+
+    /// How often something happened to files.
+    fn changes(&self, change: &str) -> f64 {
+        let metric = format!("auditwatch_source_file_changes_total{{change=\"{change}\"");
+        self.metric(&metric).unwrap()
+    }
+}
+
+#[tokio::test]
+async fn goes_on_after_a_restart_in_files_rotated_and_compressed_meanwhile() {
+    let (directory, path) = place();
+    let rotated = |name: &str| directory.path().join(name);
+    write(&rotated("audit-2026-11-23T10-00-00.000.log"), &["older"]);
+    write(&path, &["a1", "a2"]);
+    let mut rig = Rig::start(&path, |_| {});
+    rig.expect_names(&["a1", "a2"]).await;
+    let kept = rig.crash();
+    write(&path, &["a3"]);
+    let first = rotated("audit-2026-11-23T11-00-00.000.log");
+    fs::rename(&path, &first).unwrap();
+    gzip(&first);
+    write(&path, &["b1"]);
+    fs::rename(&path, rotated("audit-2026-11-23T12-00-00.000.log")).unwrap();
+    write(&path, &["c1"]);
+    let mut rig = Rig::resume(&path, kept, |_| {});
+    rig.expect_names(&["a3", "b1", "c1"]).await;
+    assert_eq!(rig.changes("resumed"), 1.0);
+    rig.until(|rig| rig.changes("rotated") == 2.0).await;
+    while rig.marks().iter().filter(|mark| mark.done).count() < 2 {
+        rig.take().await;
+    }
+    let mut rig = Rig::resume(&path, rig.crash(), |_| {});
+    write(&path, &["c2"]);
+    rig.expect_names(&["c2"]).await;
+    assert_eq!(rig.changes("lost"), 0.0);
+}
+
+#[tokio::test]
+async fn the_rest_of_a_copytruncated_file_is_read_from_its_copy() {
+    let (directory, path) = place();
+    write(&path, &["a1"]);
+    let mut rig = Rig::start(&path, |_| {});
+    rig.expect_names(&["a1"]).await;
+    let kept = rig.crash();
+    write(&path, &["a2"]);
+    fs::copy(&path, directory.path().join("audit.log.1")).unwrap();
+    File::options()
+        .write(true)
+        .open(&path)
+        .unwrap()
+        .set_len(0)
+        .unwrap();
+    write(&path, &["b1"]);
+    let mut rig = Rig::resume(&path, kept, |_| {});
+    rig.expect_names(&["a2", "b1"]).await;
+    assert_eq!(rig.changes("lost"), 0.0);
+}
+
+#[tokio::test]
+async fn says_what_cannot_be_found_any_more() {
+    let (_directory, path) = place();
+    write(&path, &["a1"]);
+    let mut rig = Rig::start(&path, |_| {});
+    rig.expect_names(&["a1"]).await;
+    let mut kept = rig.crash();
+    kept.insert("99".into(), "nonsense".to_owned());
+    fs::remove_file(&path).unwrap();
+    write(&path, &["b1"]);
+    let mut rig = Rig::resume(&path, kept, |_| {});
+    assert_eq!(rig.changes("lost"), 1.0, "the bookmark that cannot be read");
+    rig.expect_names(&["b1"]).await;
+    rig.until(|rig| rig.changes("lost") == 2.0).await;
+    while rig.marks().len() > 1 {
+        rig.take().await;
+    }
+}
+
+#[tokio::test]
+async fn a_writer_that_goes_on_in_a_closed_file_is_heard_at_the_next_rotation() {
+    let (directory, path) = place();
+    write(&path, &["a1"]);
+    let mut rig = Rig::start(&path, |_| {});
+    rig.expect_names(&["a1"]).await;
+    fs::rename(&path, directory.path().join("audit.log.1")).unwrap();
+    write(&path, &["b1"]);
+    rig.expect_names(&["b1"]).await;
+    rig.until(|rig| rig.changes("rotated") == 1.0).await;
+    write(&directory.path().join("audit.log.1"), &["a2"]);
+    fs::rename(
+        directory.path().join("audit.log.1"),
+        directory.path().join("audit.log.2"),
+    )
+    .unwrap();
+    fs::rename(&path, directory.path().join("audit.log.1")).unwrap();
+    write(&path, &["c1"]);
+    rig.expect_names(&["a2", "c1"]).await;
+}
+
+#[tokio::test]
+async fn begins_as_far_back_as_is_wished_also_in_rotated_files() {
+    let (directory, path) = place();
+    let event = |minute: usize| {
+        let stamp = format!("2026-11-23T11:{minute:02}:00.000000Z");
+        format!(
+            r#"{{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Metadata","auditID":"{minute}","stage":"ResponseComplete","requestURI":"/{}","verb":"get","user":{{"username":"u"}},"requestReceivedTimestamp":"{stamp}","stageTimestamp":"{stamp}"}}"#,
+            "x".repeat(minute * 200)
+        )
+    };
+    let text = |minutes: std::ops::Range<usize>| -> String {
+        minutes.map(|minute| event(minute) + "\n").collect()
+    };
+    let first = directory.path().join("audit.log.1");
+    append(&first, &text(0..10));
+    append(&path, &text(10..60));
+    let now = Time::parse("2026-11-23T12:00:00Z").unwrap();
+    for back in [1, 3, 10, 45, 50, 53, 59] {
+        let first_minute = 60 - back;
+        let cutoff = now.minus(Span::parse(&format!("{back}m")).unwrap());
+        let mut places = Vec::new();
+        gzip_copy(&first);
+        for file in ["audit.log.1", "audit.log.1.gz", "audit.log"] {
+            let mut file = HeldFile::open_rotated(&Local, &directory.path().join(file)).unwrap();
+            places.push(since::place(&mut file, cutoff, Limits::default()).unwrap() as usize);
+        }
+        let old = text(0..first_minute.min(10)).len();
+        let new = text(10..first_minute.max(10)).len();
+        assert_eq!(places, [old, old, new], "{back} minutes back");
+    }
+    // Whoever asks for more than is there gets all: here, stamps are of the future or the past.
+    let mut rig = Rig::start(&path, |settings| {
+        settings.from = From::Last(Span::parse("3650d").unwrap());
+    });
+    assert_eq!(rig.next().await, event(0));
+    for _ in 1..60 {
+        rig.next().await;
+    }
+    let mut rig = Rig::start(&path, |settings| {
+        settings.from = From::Last(Span::from_micros(1));
+    });
+    rig.until(|rig| rig.health.readiness().0).await;
+    append(&path, &(event(3) + "\n"));
+    assert_eq!(rig.next().await, event(3), "what comes is read, however old");
+}
+
+fn gzip_copy(path: &Path) {
+    let plain = fs::read(path).unwrap();
+    gzip(path);
+    fs::write(path, plain).unwrap();
 }
 
 #[tokio::test]

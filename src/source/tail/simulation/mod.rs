@@ -342,7 +342,8 @@ impl Run {
         self.disk.is_troubled.set(false);
         for server in &mut self.servers {
             let mut world = self.disk.world.borrow_mut();
-            server.write_last(&mut world, &mut self.chance, &mut self.next);
+            let act = server.write_last(&mut world, &mut self.chance, &mut self.next);
+            self.is_violent |= act.is_violent;
         }
         self.note_vanished();
         if self.reader.is_none() {

@@ -145,12 +145,20 @@ impl Server {
     }
 
     /// Writes a last line, so that there is a live file in the end.
-    pub(super) fn write_last(&mut self, world: &mut World, chance: &mut Chance, next: &mut u64) {
-        if self.copied {
-            self.truncate_behind_copy(world);
-        }
+    pub(super) fn write_last(
+        &mut self,
+        world: &mut World,
+        chance: &mut Chance,
+        next: &mut u64,
+    ) -> Act {
+        let act = if self.copied {
+            self.truncate_behind_copy(world)
+        } else {
+            Act::default()
+        };
         self.put_down(world);
         self.write(world, chance, next);
+        act
     }
 
     /// The pen, on the live file.
