@@ -21,7 +21,7 @@ async fn counts_alerts_and_places_survive_a_restart() {
     place.append(&(line(1, "get", "secrets") + &line(2, "delete", "pods")));
     place.append(&line(3, "delete", "pods"));
     let mut settings = with_state(&place);
-    settings.receivers.push(collector.receiver());
+    collector.join(&mut settings);
     let app = App::start(settings).await.unwrap();
     assert_eq!(collector.next().await["rule"]["name"], "secret-read");
     until(&app, |app| evaluated(app) == 3).await;
@@ -29,7 +29,7 @@ async fn counts_alerts_and_places_survive_a_restart() {
 
     place.append(&line(4, "delete", "pods"));
     let mut settings = with_state(&place);
-    settings.receivers.push(collector.receiver());
+    collector.join(&mut settings);
     let app = App::start(settings).await.unwrap();
     let live = app.live().list(Severity::Informational, 9);
     assert_eq!(live.len(), 1, "the alert is open still");
@@ -56,7 +56,7 @@ async fn a_disk_that_fails_stops_the_intake_and_nothing_is_lost() {
     let faults = Faults::default();
     let mut settings = with_state(&place);
     settings.state.as_mut().unwrap().faults = faults.clone();
-    settings.receivers.push(collector.receiver());
+    collector.join(&mut settings);
     place.append(&line(1, "get", "pods"));
     let app = App::start(settings).await.unwrap();
     until(&app, |app| evaluated(app) == 1).await;
@@ -90,7 +90,7 @@ async fn a_receiver_that_was_away_is_told_after_the_restart() {
     };
     let mut settings = with_state(&place);
     let url = std::mem::replace(&mut collector.url, away);
-    settings.receivers.push(collector.receiver());
+    collector.join(&mut settings);
     let app = App::start(settings).await.unwrap();
     until(&app, |app| evaluated(app) == 1).await;
     let stopped = app.stop(Duration::from_millis(300)).await;
@@ -108,7 +108,7 @@ async fn a_receiver_that_was_away_is_told_after_the_restart() {
 
     collector.url = url;
     let mut settings = with_state(&place);
-    settings.receivers.push(collector.receiver());
+    collector.join(&mut settings);
     let app = App::start(settings).await.unwrap();
     assert_eq!(collector.next().await["rule"]["name"], "secret-read");
     stop(app).await;
@@ -124,7 +124,7 @@ async fn a_dead_letter_is_sent_again_when_asked() {
     let right = collector.url.clone();
     collector.url = format!("{right}nobody-here");
     let mut settings = with_state(&place);
-    settings.receivers.push(collector.receiver());
+    collector.join(&mut settings);
     let app = App::start(settings).await.unwrap();
     let mut outbox = loop {
         // The file is there once the app is; the letter is dead a moment later.
@@ -138,7 +138,7 @@ async fn a_dead_letter_is_sent_again_when_asked() {
     assert_eq!(outbox.retry(&store::Which::AllDead), Ok(1));
     collector.url = right;
     let mut settings = with_state(&place);
-    settings.receivers.push(collector.receiver());
+    collector.join(&mut settings);
     let app = App::start(settings).await.unwrap();
     assert_eq!(collector.next().await["rule"]["name"], "secret-read");
     stop(app).await;

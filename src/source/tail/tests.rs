@@ -508,7 +508,11 @@ async fn begins_as_far_back_as_is_wished_also_in_rotated_files() {
     });
     rig.until(|rig| rig.health.readiness().0).await;
     append(&path, &(event(3) + "\n"));
-    assert_eq!(rig.next().await, event(3), "what comes is read, however old");
+    assert_eq!(
+        rig.next().await,
+        event(3),
+        "what comes is read, however old"
+    );
 }
 
 fn gzip_copy(path: &Path) {
