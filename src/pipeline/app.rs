@@ -90,6 +90,10 @@ impl App {
     ///
     /// # Errors
     /// [`StartError`], with what to do; nothing runs then.
+    #[expect(
+        clippy::too_many_lines,
+        reason = "one part after the other, as the life of an event goes"
+    )]
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
         let metrics = Arc::new(Metrics::new()?);
         let health = Arc::new(Health::default());

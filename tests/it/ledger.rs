@@ -210,7 +210,7 @@ fn killed_at_any_moment_it_tells_what_an_uninterrupted_replay_tells() {
         let moment = Duration::from_millis(chance.below(700));
         let until = Instant::now() + moment;
         let mut mine = share;
-        while mine > 0 && left > 1 || mine > 0 && Instant::now() < until {
+        while mine > 0 && (left > 1 || Instant::now() < until) {
             let size = mine.min(1 + chance.below(200_000) as usize);
             let (now, after) = rest.split_at(size);
             file.write_all(now).unwrap();

@@ -229,6 +229,10 @@ impl<D: Disk> Follow<D> {
 
     /// Forgets files that were read to their end and are gone, but for the newest known one:
     /// what was rotated away later is found by it.
+    #[expect(
+        clippy::unused_self,
+        reason = "a step of this type's work, called beside the others"
+    )]
     fn forget_gone(
         &self,
         beside: &Beside,
@@ -293,6 +297,10 @@ impl<D: Disk> Follow<D> {
 
     /// Nothing more of this content will come. A copy that is shorter than what was read has
     /// nothing that was not read.
+    #[expect(
+        clippy::unused_self,
+        reason = "a step of this type's work, called beside the others"
+    )]
     fn end(&self, missing: Missing, is_copied: bool, book: &mut Book, out: &mut Out) {
         let serial = missing.serial;
         let was_watched = missing.framer.is_some();

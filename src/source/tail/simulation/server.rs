@@ -337,7 +337,7 @@ impl Server {
             }
             return;
         }
-        let is_plain = |name: &str| !name.ends_with(".gz") && !name.ends_with(".zst");
+        let is_plain = |name: &str| ![".gz", ".zst"].iter().any(|end| name.ends_with(end));
         let Some(from) = self.oldest(world, is_plain) else {
             return;
         };

@@ -134,7 +134,9 @@ impl World {
 
     /// Makes an empty file, in the place of what was there. The lowest free inode is used.
     pub(super) fn create(&mut self, path: &Path) -> u64 {
-        let inode = (1..).find(|inode| !self.nodes.contains_key(inode)).unwrap();
+        let inode = (1..u64::MAX)
+            .find(|inode| !self.nodes.contains_key(inode))
+            .unwrap();
         let node = Node {
             modified: self.now,
             ..Node::default()
