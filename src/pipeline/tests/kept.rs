@@ -32,7 +32,8 @@ async fn counts_alerts_and_places_survive_a_restart() {
     collector.join(&mut settings);
     let app = App::start(settings).await.unwrap();
     let live = app.live().list(Severity::Informational, 9);
-    assert_eq!(live.len(), 1, "the alert is open still");
+    let is_open = live.iter().any(|alert| &*alert.rule.name == "secret-read");
+    assert!(is_open, "the alert is open still");
     let told = collector.next().await;
     let ids: Vec<&str> = told["evidence"]
         .as_array()

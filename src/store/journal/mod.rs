@@ -7,7 +7,7 @@
 //! cluster, how many bytes follow, their hash), then the body's lines as they came. So each
 //! segment is an audit log by itself, which `auditwatch replay` reads like any other.
 //!
-//! [`open`] gives three ends. A [`Journal`] takes entries from any number of tasks. The [`Writer`]
+//! [`open()`] gives three ends. A [`Journal`] takes entries from any number of tasks. The [`Writer`]
 //! is one thread: all entries that wait are written together, one `fdatasync`, then all are
 //! answered. The [`Reader`] follows what is durable, beginning where the last run was committed,
 //! so recovery and daily work are the same code and the order is the journal's own.
