@@ -16,7 +16,11 @@ use std::{
 };
 
 use auditwatch::{
-    alert, detect,
+    alert::{
+        self,
+        dispatch::{Bounds, Plan, Route},
+    },
+    detect,
     diagnostic::SourceFile,
     notify,
     pipeline::{App, RuleFiles, Settings},
@@ -26,9 +30,9 @@ use auditwatch::{
     units::Time,
 };
 
-const EVENTS: usize = 1_000_000;
+const EVENTS: usize = 4_000_000;
 const CALLERS: usize = 100_000;
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 2;
 
 /// What each caller reads is learnt, and one request in twenty is refused and counted; no
 /// condition is ever met.
@@ -159,6 +163,12 @@ fn settings(log: &Path, state: Option<&Path>) -> Settings {
         },
         alerts: alert::Settings::default(),
         receivers: Vec::new(),
+        plan: Plan {
+            root: Route::default(),
+            inhibit_rules: Vec::new(),
+            receivers: Vec::new(),
+            bounds: Bounds::default(),
+        },
         delivery: notify::Settings::default(),
         console: None,
         threads,

@@ -25,7 +25,10 @@ use std::{
 };
 
 use auditwatch::{
-    alert,
+    alert::{
+        self,
+        dispatch::{Bounds, Plan, Route},
+    },
     config::shipped_layer,
     detect, notify,
     pipeline::{App, RuleFiles, Settings},
@@ -268,6 +271,12 @@ fn daemon(state: &Path) -> Settings {
         engine: detect::Settings::default(),
         alerts: alert::Settings::default(),
         receivers: Vec::new(),
+        plan: Plan {
+            root: Route::default(),
+            inhibit_rules: Vec::new(),
+            receivers: Vec::new(),
+            bounds: Bounds::default(),
+        },
         delivery: notify::Settings::default(),
         console: None,
         threads: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),

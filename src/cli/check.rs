@@ -9,12 +9,13 @@ use std::{
 
 use clap::Args;
 
-use super::Failure;
+use super::{Failure, blind};
 use crate::{
     config::{
         ConfigError, Configured, Overrides, RuleFilesError, configure, read_layer, shipped_layer,
     },
-    rule::{Layer, RuleSet},
+    diagnostic::Report,
+    rule::{Layer, Loaded, RuleSet},
 };
 
 /// Arguments of `check`.
@@ -25,6 +26,10 @@ pub(super) struct CheckArgs {
     /// Check this configuration as well, and with it the rules that it names.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Say which rules are blind under this audit policy, and what to add to it; exit code 1 when
+    /// some see nothing.
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
     /// Count warnings as errors.
     #[arg(long)]
     strict: bool,
@@ -39,7 +44,8 @@ pub(super) fn run(args: &CheckArgs) -> Result<(), Failure> {
         for path in &args.rules {
             layers.push(read_layer(path).map_err(wrong)?);
         }
-        return check_rules(&layers, args.strict);
+        check_rules(&layers, args.strict)?;
+        return sight(args, RuleSet::load(&layers));
     };
     let Configured { settings, warnings } = configuration(path)?;
     let mut out = io::stdout().lock();
@@ -64,7 +70,18 @@ pub(super) fn run(args: &CheckArgs) -> Result<(), Failure> {
     if args.strict && !warnings.is_empty() {
         return Err(Failure::Failed(String::new()));
     }
-    checked
+    checked?;
+    drop(out);
+    sight(args, RuleSet::load(&layers))
+}
+
+/// Says which rules are blind under the audit policy, when one is named.
+fn sight(args: &CheckArgs, loaded: Result<Loaded, Report>) -> Result<(), Failure> {
+    match (&args.policy, loaded) {
+        (Some(policy), Ok(loaded)) => blind::by_policy(&loaded.set, policy),
+        // What is wrong with the rules was told when they were checked.
+        _ => Ok(()),
+    }
 }
 
 /// Reads the configuration as `run` would. That there is no source is fine: flags may name one.

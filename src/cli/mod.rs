@@ -2,6 +2,7 @@
 //!
 //! Results go to stdout, everything else to stderr. A closed pipe ends a command quietly.
 
+mod blind;
 mod check;
 mod explain;
 mod fields;

@@ -11,7 +11,7 @@ use clap::{Args, Subcommand};
 
 use super::{Failure, terminal};
 use crate::{
-    alert::{Change, to_json, visible},
+    alert::{to_json, visible},
     notify,
     store::{Entry, Outbox, Which},
 };
@@ -39,7 +39,7 @@ enum Action {
         #[arg(long, value_name = "N", default_value_t = SHOWN)]
         limit: usize,
     },
-    /// Show one message as its receiver would get it, JSON.
+    /// Show the alerts of one message, one JSON object a line.
     Show {
         #[command(flatten)]
         place: Place,
@@ -160,15 +160,17 @@ fn row(entry: &Entry) -> [String; 5] {
     };
     let told = match notify::read_payload(&entry.note.payload) {
         None => "of another version".to_owned(),
-        Some(change) => {
-            let kind = match change {
-                Change::Fired(_) => "fired",
-                Change::Updated(_) => "updated",
-                Change::Resolved(_) => "resolved",
+        Some(told) => {
+            let reason = told.reason.name();
+            let first = told.first().map(|alert| {
+                let rule = &alert.rule;
+                format!(" {} {}: {}", rule.severity, rule.name, alert.why)
+            });
+            let more = match told.total() {
+                0 | 1 => String::new(),
+                alerts => format!(" {alerts} alerts,"),
             };
-            let alert = change.alert();
-            let rule = &alert.rule;
-            format!("{kind} {} {}: {}", rule.severity, rule.name, alert.why)
+            format!("{reason}{more}{}", first.unwrap_or_default())
         }
     };
     [
@@ -187,13 +189,13 @@ fn show(outbox: &Outbox, message: &str) -> Result<(), Failure> {
             "there is no message `{message}`; see `auditwatch outbox list`"
         )));
     };
-    let Some(change) = notify::read_payload(&entry.note.payload) else {
+    let Some(told) = notify::read_payload(&entry.note.payload) else {
         let told = "the message was written by another version of auditwatch";
         return Err(Failure::Failed(told.to_owned()));
     };
-    Ok(writeln!(
-        io::stdout().lock(),
-        "{}",
-        to_json(change.alert(), 0)
-    )?)
+    let mut out = io::stdout().lock();
+    for alert in &told.alerts {
+        writeln!(out, "{}", to_json(alert, 0))?;
+    }
+    Ok(())
 }

@@ -1,10 +1,13 @@
 //! `auditwatch rules`: which rules there are, and what one of them says.
 
-use std::io::{self, BufWriter, Write};
+use std::{
+    io::{self, BufWriter, Write},
+    path::PathBuf,
+};
 
 use clap::{Args, ValueEnum};
 
-use super::{Failure, rule_set::RuleArgs, terminal};
+use super::{Failure, blind, rule_set::RuleArgs, terminal};
 use crate::{
     diagnostic::nearest,
     event::Field,
@@ -22,6 +25,10 @@ pub(super) struct RulesArgs {
     /// List also the rules that only feed others and make no alerts of their own.
     #[arg(long)]
     all: bool,
+    /// Read audit logs and say which rules are blind: which cannot match, because the audit policy
+    /// does not record what they need.
+    #[arg(long, num_args = 1.., value_name = "FILE|DIR", conflicts_with_all = ["name", "all"])]
+    blind: Vec<PathBuf>,
     #[command(flatten)]
     rules: RuleArgs,
 }
@@ -47,6 +54,9 @@ struct Listed<'s> {
 /// Prints the rules.
 pub(super) fn run(args: &RulesArgs) -> Result<(), Failure> {
     let set = args.rules.load()?;
+    if !args.blind.is_empty() {
+        return blind::by_logs(&set, &args.blind, matches!(args.output, Output::Json));
+    }
     let mut listed = list(&set);
     let mut out = BufWriter::new(io::stdout().lock());
     if let Some(name) = &args.name {

@@ -359,6 +359,7 @@ fn pipeline_settings(
         engine: settings.engine,
         alerts: settings.alerts,
         receivers,
+        plan: settings.plan.clone(),
         delivery: settings.notify,
         console: Some(Console {
             out: Box::new(io::stdout()),

@@ -117,7 +117,6 @@ impl ReceiverSettings {
         };
         Ok(Receiver {
             name: Arc::from(self.name.as_str()),
-            min_level: self.min_level,
             integration,
         })
     }

@@ -156,6 +156,16 @@ impl Framer {
         }
     }
 
+    /// For a stream that is known to be of lines, of which those before `offset` were read before.
+    /// Unlike a stream whose layout has to be found out, it gives out its first line as soon as
+    /// that is whole, even when it is damaged.
+    pub fn of_lines(limits: Limits, offset: u64) -> Self {
+        Self {
+            mode: Mode::Lines(Lines::default()),
+            ..Self::starting_at(limits, offset)
+        }
+    }
+
     /// For a stream that is one document or several, and not lines: the elements of an outermost
     /// list pass one by one, even when all stand on a single line.
     pub fn of_documents(limits: Limits) -> Self {

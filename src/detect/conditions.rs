@@ -175,10 +175,13 @@ impl Conditions {
         } else {
             Vec::new()
         };
+        let (hit, trace) = found
+            .recording
+            .told((hit, plan), found.request, &mut self.callers);
         let met = Met {
-            hit,
+            hit: &hit,
             combinations: (0, hit.combinations().count()),
-            trace: &found.recording.trace(found.request, &mut self.callers),
+            trace: &trace,
             step: &[],
             time: found.time,
             horizon: found.horizon,

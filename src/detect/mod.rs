@@ -22,6 +22,7 @@ mod sources;
 mod state;
 mod told;
 mod trace;
+mod visibility;
 mod why;
 
 #[cfg(test)]
@@ -35,3 +36,4 @@ pub use settings::{Settings, Stats};
 pub use snapshot::{VERSION as SNAPSHOT_VERSION, kind as row_kind};
 pub use sources::SourceId;
 pub use trace::Trace;
+pub use visibility::{Blind, Recorded, Sightedness, Visibility, judge as judge_sight};

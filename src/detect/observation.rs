@@ -1,8 +1,8 @@
 //! What an observer saw in one event: all that the engine needs of it, without the event's bytes.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
-use super::{Trace, trace::Callers};
+use super::{Trace, observer, plan::RulePlan, trace::Callers};
 use crate::{
     decode,
     event::{Context, Event, Stage},
@@ -43,14 +43,22 @@ impl Recording {
     /// A longer text is not kept: its trace is smaller.
     pub(super) const TEXT_BYTES_MAX: usize = 8 << 10;
 
-    /// What people may be shown of the event, which is of the request `request`.
-    pub(super) fn trace(&self, request: u128, callers: &mut Callers) -> Arc<Trace> {
+    /// What people may be shown of the event, which is of the request `request`, and the hit of
+    /// `plan`'s rule with all its values.
+    pub(super) fn told<'h>(
+        &self,
+        (hit, plan): (&'h Hit, &RulePlan),
+        request: u128,
+        callers: &mut Callers,
+    ) -> (Cow<'h, Hit>, Arc<Trace>) {
         match self {
-            Self::Trace(trace) => Arc::clone(trace),
+            Self::Trace(trace) => (Cow::Borrowed(hit), Arc::clone(trace)),
             Self::Text(text, context) => {
                 let slots = decode::event(text).unwrap_or_default();
                 let event = Event::new(slots, text, context);
-                Arc::new(Trace::of(&event, request, callers))
+                let hit = observer::hit(hit.rule, plan, (&event, true), &mut Vec::new());
+                let trace = Trace::of(&event, request, callers);
+                (Cow::Owned(hit), Arc::new(trace))
             }
         }
     }
@@ -91,7 +99,8 @@ impl Hit {
 #[derive(Clone, Debug)]
 pub struct Combination {
     /// The values of the fields that the rule's words need and a trace does not hold, in the order
-    /// of the plan that observer and engine share; raw, so nothing for people's eyes yet.
+    /// of the plan that observer and engine share; raw, so nothing for people's eyes yet. None when
+    /// the recording is the event's text, which has them.
     pub values: Box<[Option<Box<str>>]>,
     /// For each of the rule's conditions over several events, what they count.
     pub readings: Box<[Reading]>,

@@ -58,13 +58,15 @@ impl Observer {
         if matches.is_empty() {
             return observation;
         }
-        let mut is_told = event.raw_line().len() > Recording::TEXT_BYTES_MAX;
+        let is_told = event.raw_line().len() > Recording::TEXT_BYTES_MAX
+            || matches
+                .iter()
+                .any(|&rule| !self.plan.rules[rule].has_baselines);
         for &rule in matches {
             let plan = &self.plan.rules[rule];
-            is_told |= !plan.has_baselines;
             observation
                 .hits
-                .push(hit(rule, plan, event, &mut self.bytes));
+                .push(hit(rule as u32, plan, (event, is_told), &mut self.bytes));
         }
         observation.recording = Some(if is_told {
             let trace = Trace::of(event, observation.request, &mut self.callers);
@@ -79,10 +81,18 @@ impl Observer {
     }
 }
 
-fn hit(rule: usize, plan: &RulePlan, event: &Event<'_>, bytes: &mut Vec<u8>) -> Hit {
+/// What a rule's conditions need of an event that it matched. The values for people come along
+/// when the event `is_told`; reading them is most of the work.
+pub(super) fn hit(
+    rule: u32,
+    plan: &RulePlan,
+    (event, is_told): (&Event<'_>, bool),
+    bytes: &mut Vec<u8>,
+) -> Hit {
+    let wanted = if is_told { &*plan.wanted } else { &[] };
     let mut hit = Hit {
-        rule: rule as u32,
-        first: combination(plan, event, &Choice::default(), bytes),
+        rule,
+        first: combination((plan, wanted), event, &Choice::default(), bytes),
         others: Box::default(),
         dropped: 0,
     };
@@ -92,7 +102,7 @@ fn hit(rule: usize, plan: &RulePlan, event: &Event<'_>, bytes: &mut Vec<u8>) -> 
         hit.others = others
             .iter()
             .skip(1)
-            .map(|choice| combination(plan, event, choice, bytes))
+            .map(|choice| combination((plan, wanted), event, choice, bytes))
             .collect();
         hit.dropped = choices.beyond(1 + hit.others.len());
     }
@@ -100,7 +110,7 @@ fn hit(rule: usize, plan: &RulePlan, event: &Event<'_>, bytes: &mut Vec<u8>) -> 
 }
 
 fn combination(
-    plan: &RulePlan,
+    (plan, wanted): (&RulePlan, &[Field]),
     event: &Event<'_>,
     choice: &Choice<'_>,
     bytes: &mut Vec<u8>,
@@ -117,7 +127,7 @@ fn combination(
         })
     };
     Combination {
-        values: plan.wanted.iter().map(value).collect(),
+        values: wanted.iter().map(value).collect(),
         readings: plan
             .reads
             .iter()

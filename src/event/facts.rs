@@ -168,7 +168,7 @@ impl OriginFacts {
         Self {
             ip: event.origin_ip().map(word),
             scope: event.origin_scope().name(),
-            client: event.client().map(free).unwrap_or_default(),
+            client: free(event.client()),
             user_agent: event.text(Slot::UserAgent).map(free).unwrap_or_default(),
         }
     }

@@ -7,7 +7,7 @@ use super::{
     certificate::CertificatePart,
     credential, json,
     principal::service_account,
-    table::{Access, Entry, FIELDS, FieldGroup},
+    table::{Access, AuditLevel, Entry, FIELDS, FieldGroup},
     value::Value,
     workload::Workload,
 };
@@ -131,7 +131,18 @@ impl Field {
         self.entry().is_none_or(Entry::is_list)
     }
 
-    /// Whether it reads from a request or response body, which audit level Metadata leaves out.
+    /// The least audit level that records it.
+    pub fn level(&self) -> AuditLevel {
+        match self.slot() {
+            Some(Slot::RequestObject) => AuditLevel::Request,
+            Some(Slot::ResponseObject) => AuditLevel::RequestResponse,
+            _ => self
+                .entry()
+                .map_or(AuditLevel::Metadata, |entry| entry.level),
+        }
+    }
+
+    /// The part of an event that it is read from as it stands there; `None` for what is derived.
     pub fn slot(&self) -> Option<Slot> {
         match self.access {
             FieldAccess::Known(Access::Slot(slot)) | FieldAccess::Below(slot, _) => Some(slot),
@@ -191,7 +202,7 @@ impl Event<'_> {
                 .claimed_ips()
                 .into_iter()
                 .any(|ip| visit(Value::Text(ip))),
-            Derived::Client => present(self.client(), visit),
+            Derived::Client => present(Some(self.client()), visit),
             Derived::Outcome => visit(Value::text(self.outcome().name())),
             Derived::CredentialId => present(self.credential_id(), visit),
             Derived::CredentialKind => present(self.credential_kind().map(Cow::Borrowed), visit),

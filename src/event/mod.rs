@@ -28,7 +28,7 @@ mod tests;
 pub use audit_event::{Context, Event, Stage};
 pub use facts::{CredentialFacts, Evidence, Facts, OriginFacts, PrincipalFacts, TargetFacts};
 pub use field::{Field, UnknownField};
-pub use origin::OriginScope;
+pub use origin::{NO_CLIENT, OriginScope};
 pub use outcome::Outcome;
 pub use principal::PrincipalKind;
 pub use redact::{REDACTED, redact, shorten};

@@ -4,6 +4,9 @@ use std::{borrow::Cow, net::IpAddr};
 
 use super::{Event, Slot, json};
 
+/// The user-agent family of a caller who sends no user agent.
+pub const NO_CLIENT: &str = "none";
+
 /// What kind of network an address belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OriginScope {
@@ -71,6 +74,10 @@ impl<'b> Event<'b> {
     /// peer (types.go); callers write the first two as they like, so it is the last, unless that
     /// is a trusted proxy, whose word for the one before it counts.
     pub fn origin_ip(&self) -> Option<Cow<'b, str>> {
+        if self.context().trusted_proxies.is_empty() {
+            let last = json::elements(self.slots().raw(Slot::SourceIps)).last();
+            return last.map(json::unescape);
+        }
         self.split_origins().0
     }
 
@@ -100,21 +107,28 @@ impl<'b> Event<'b> {
         ip.map_or(OriginScope::Unknown, OriginScope::of)
     }
 
-    /// The user-agent family: what stands before the first slash or space, at most 64 characters.
-    /// The caller chooses it.
-    pub fn client(&self) -> Option<Cow<'b, str>> {
-        let agent = self.text(Slot::UserAgent)?;
+    /// The user-agent family: what stands before the first slash, space or bracket, at most 64
+    /// characters. [`NO_CLIENT`] when there is no such part: every client library of Kubernetes
+    /// names itself, so a caller who does not is a hand tool or a script, and rules that ask for
+    /// the client must see it. The caller chooses it.
+    pub fn client(&self) -> Cow<'b, str> {
+        let Some(agent) = self.text(Slot::UserAgent) else {
+            return Cow::Borrowed(NO_CLIENT);
+        };
         let end = agent
             .char_indices()
             .enumerate()
             .find(|(count, (_, c))| *count == 64 || matches!(c, '/' | ' ' | '('))
             .map_or(agent.len(), |(_, (at, _))| at);
-        Some(match agent {
+        if end == 0 {
+            return Cow::Borrowed(NO_CLIENT);
+        }
+        match agent {
             Cow::Borrowed(agent) => Cow::Borrowed(&agent[..end]),
             Cow::Owned(mut agent) => {
                 agent.truncate(end);
                 Cow::Owned(agent)
             }
-        })
+        }
     }
 }

@@ -479,7 +479,7 @@ pub static FIELDS: &[Entry] = &[
         Derived::Client,
         TEXT,
         META,
-        "User-agent family: kubectl, curl, kubelet.",
+        "User-agent family: kubectl, curl, kubelet; `none` for a caller who sends no user agent.",
     ),
     derived(
         "outcome",

@@ -94,6 +94,20 @@ fn derives_who_what_and_where_from() {
 }
 
 #[test]
+fn a_caller_who_names_no_client_is_seen_as_one_that_does_not() {
+    let context = Context::default();
+    for (line, client) in [
+        ("{}", "none"),
+        (r#"{"userAgent":null}"#, "none"),
+        (r#"{"userAgent":""}"#, "none"),
+        (r#"{"userAgent":"/v1 (linux)"}"#, "none"),
+        (r#"{"userAgent":"curl"}"#, "curl"),
+    ] {
+        assert_eq!(all(&event(line, &context), "client"), [client], "{line}");
+    }
+}
+
+#[test]
 fn believes_the_address_before_a_trusted_proxy() {
     let context = Context {
         trusted_proxies: vec!["198.51.100.0/24".parse().unwrap()],

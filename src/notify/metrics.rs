@@ -58,7 +58,7 @@ impl Metrics {
             )?,
             folded: counter(
                 "auditwatch_notifications_folded_total",
-                "Updates that gave way to a newer notification about the same alert.",
+                "Updates that gave way to a newer notification about the same.",
                 &["receiver", "integration"],
             )?,
             lanes: Lanes::new()?,

@@ -1,21 +1,20 @@
 //! Messages out: each receiver has one bounded queue, one task and one integration.
 //!
-//! [`Notifier::tell`] takes a change of an alert and returns at once; with an outbox it is
-//! [`Notifier::notes`], what it gives is committed with the state that it follows from, and
+//! [`Notifier::tell`] takes a notification and returns at once; with an outbox it is
+//! [`Notifier::note`], what it gives is committed with the state that it follows from, and
 //! [`Notifier::deliver`] takes it from there. A receiver that is slow or
 //! dead delays nobody else: what it cannot be told is folded or dropped by severity, counted, and
-//! the next message that it takes says how many it missed. Messages about one alert arrive in
-//! order. A message may arrive twice and says so by its [`Message::id`].
+//! the next message that it takes says how many it missed. Messages arrive in order. A
+//! message may arrive twice and says so by its id.
 //!
-//! Not here: which receiver should be told (every one is told everything from its own level upwards), and how the outbox
-//! survives the process (`store`).
+//! Not here: which receiver is told what and when (`alert::dispatch`), and how the outbox survives the
+//! process (`store`).
 
 mod alert_log;
 pub mod alertmanager;
 mod email;
 mod failure;
 mod http;
-mod message;
 mod metrics;
 pub mod opsgenie;
 pub mod pagerduty;
@@ -37,7 +36,6 @@ pub use alertmanager::Alertmanager;
 pub use email::{Email, EmailSettings, Encryption};
 pub use failure::{DropReason, Failure, Reason};
 pub use http::{BuildError, client};
-pub use message::Message;
 pub use metrics::Metrics;
 pub use opsgenie::Opsgenie;
 pub use pagerduty::PagerDuty;
@@ -47,10 +45,10 @@ pub use slack_api::SlackApi;
 pub use syslog::{Syslog, Transport};
 pub use teams::Teams;
 pub use webhook::{SigningKey, Webhook};
+pub use worker::read_payload;
 
 use crate::{
-    alert::Change,
-    rule::Severity,
+    alert::dispatch::Notification,
     store::{self, Delivery, Keeper, Note},
     units::{Span, Time},
 };
@@ -88,8 +86,6 @@ impl Default for Settings {
 pub struct Receiver {
     /// Unique; a metrics label, and what logs call it.
     pub name: Arc<str>,
-    /// It is told of alerts from this severity upwards.
-    pub min_level: Severity,
     /// What it speaks.
     pub integration: Integration,
 }
@@ -137,25 +133,19 @@ impl Integration {
     }
 }
 
-/// The change that a message in the outbox tells; `None` when another version wrote it.
-pub fn read_payload(payload: &[u8]) -> Option<Change> {
-    worker::change_of(payload)
-}
-
 impl Deliver for Integration {
-    async fn deliver(&self, message: &Message) -> Result<(), Failure> {
-        let told = message.notification(self.name());
+    async fn deliver(&self, told: &Notification) -> Result<(), Failure> {
         match self {
-            Self::Slack(slack) => slack.deliver(&told).await,
-            Self::SlackApi(slack) => slack.deliver(&told).await,
-            Self::Webhook(webhook) => webhook.deliver(&told).await,
-            Self::AlertLog(log) => log.deliver(&told).await,
-            Self::Alertmanager(alertmanager) => alertmanager.deliver(&told).await,
-            Self::PagerDuty(pager) => pager.deliver(&told).await,
-            Self::Teams(teams) => teams.deliver(&told).await,
-            Self::Opsgenie(opsgenie) => opsgenie.deliver(&told).await,
-            Self::Email(email) => email.deliver(&told).await,
-            Self::Syslog(syslog) => syslog.deliver(&told).await,
+            Self::Slack(slack) => slack.deliver(told).await,
+            Self::SlackApi(slack) => slack.deliver(told).await,
+            Self::Webhook(webhook) => webhook.deliver(told).await,
+            Self::AlertLog(log) => log.deliver(told).await,
+            Self::Alertmanager(alertmanager) => alertmanager.deliver(told).await,
+            Self::PagerDuty(pager) => pager.deliver(told).await,
+            Self::Teams(teams) => teams.deliver(told).await,
+            Self::Opsgenie(opsgenie) => opsgenie.deliver(told).await,
+            Self::Email(email) => email.deliver(told).await,
+            Self::Syslog(syslog) => syslog.deliver(told).await,
         }
     }
 }
@@ -174,13 +164,12 @@ pub struct Undelivered {
 /// The running receivers.
 #[derive(Debug)]
 pub struct Notifier {
-    lanes: Vec<Told>,
+    lanes: BTreeMap<Arc<str>, Told>,
 }
 
 /// One receiver at work.
 #[derive(Debug)]
 struct Told {
-    min_level: Severity,
     lane: Arc<Lane>,
     task: JoinHandle<()>,
 }
@@ -204,48 +193,37 @@ impl Notifier {
                 metrics,
                 keeper.cloned(),
             );
-            Told {
-                min_level: receiver.min_level,
-                lane,
-                task,
-            }
+            (Arc::clone(&lane.name), Told { lane, task })
         };
         Self {
             lanes: receivers.into_iter().map(start).collect(),
         }
     }
 
-    /// Hands a change to every receiver whose level it reaches. Never waits for any of them.
-    pub fn tell(&self, change: &Change) {
-        let severity = change.alert().severity();
-        for told in &self.lanes {
-            if severity >= told.min_level {
-                told.lane.push(change.clone());
-            }
+    /// Hands a notification to its receiver, if there is one of that name. Never waits for it.
+    pub fn tell(&self, told: Notification) {
+        if let Some(lane) = self.lane(&told.receiver) {
+            lane.push(told);
         }
     }
 
-    /// The same for the outbox: a message for every receiver whose level the change reaches.
-    pub fn notes(&self, change: &Change, now: Time) -> Vec<Note> {
-        let alert = change.alert();
-        let severity = alert.severity();
-        let told = self.lanes.iter().filter(|told| severity >= told.min_level);
-        let mut payload = None;
-        let message = Message {
-            change: change.clone(),
-            dropped: 0,
-        };
-        let note = |told: &Told| Note {
+    /// The same for the outbox.
+    pub fn note(&self, told: &Notification, now: Time) -> Option<Note> {
+        let lane = self.lane(&told.receiver)?;
+        Some(Note {
             number: 0,
-            id: message.id().into(),
-            receiver: Arc::clone(&told.lane.name),
-            about: alert.id.clone(),
-            level: severity as u8,
-            is_update: matches!(change, Change::Updated(_)),
+            id: told.id.clone(),
+            receiver: Arc::clone(&lane.name),
+            about: told.about().into(),
+            level: told.severity() as u8,
+            is_update: told.is_update(),
             made_at: now,
-            payload: Arc::clone(payload.get_or_insert_with(|| worker::payload(change))),
-        };
-        told.map(note).collect()
+            payload: worker::payload(told),
+        })
+    }
+
+    fn lane(&self, receiver: &str) -> Option<&Arc<Lane>> {
+        Some(&self.lanes.get(receiver)?.lane)
     }
 
     /// What hands the outbox's messages to their receivers.
@@ -253,7 +231,7 @@ impl Notifier {
         let lanes: BTreeMap<Arc<str>, Arc<Lane>> = self
             .lanes
             .iter()
-            .map(|told| (Arc::clone(&told.lane.name), Arc::clone(&told.lane)))
+            .map(|(name, told)| (Arc::clone(name), Arc::clone(&told.lane)))
             .collect();
         Box::new(move |delivery| match delivery {
             Delivery::New(notes) => {
@@ -298,11 +276,11 @@ impl Notifier {
     /// receiver that is being waited for is tried once more at the start.
     pub async fn shutdown(self, within: Duration) -> Vec<Undelivered> {
         let deadline = Instant::now() + within;
-        for told in &self.lanes {
+        for told in self.lanes.values() {
             told.lane.close();
         }
         let mut left = Vec::new();
-        for Told { lane, mut task, .. } in self.lanes {
+        for Told { lane, mut task } in self.lanes.into_values() {
             if tokio::time::timeout_at(deadline, &mut task).await.is_err() {
                 task.abort();
             }

@@ -5,15 +5,14 @@ use std::collections::VecDeque;
 use hashbrown::HashMap;
 use tokio::time::Instant;
 
-use super::Message;
-use crate::alert::Change;
+use crate::alert::dispatch::Notification;
 
 /// A bounded queue. The message being sent stays in it until it is done.
 #[derive(Debug)]
 pub(super) struct Queue {
     waiting: VecDeque<Entry>,
     sending: Option<Entry>,
-    /// The newest waiting message about each alert, by its number. Looking for what can be folded
+    /// The newest waiting message about each thing, by its number. Looking for what can be folded
     /// happens on the thread that detects, so it must not cost more than a glance at each entry.
     newest: HashMap<Box<str>, u64>,
     next: u64,
@@ -24,7 +23,7 @@ pub(super) struct Queue {
 
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
-    change: Change,
+    told: Notification,
     since: Instant,
     number: u64,
     /// Its number in the outbox, when it is in one.
@@ -34,7 +33,10 @@ pub(super) struct Entry {
 /// A message that is to be sent now.
 #[derive(Clone, Debug)]
 pub(super) struct Next {
-    pub(super) message: Message,
+    /// Says how many messages the receiver missed before it.
+    pub(super) told: Notification,
+    /// How many of those were dropped by the queue.
+    dropped: u64,
     /// Since when it has been waiting.
     pub(super) since: Instant,
     /// Its number in the outbox, when it is in one.
@@ -46,7 +48,7 @@ pub(super) struct Next {
 pub(super) enum Room {
     /// There was room.
     Enough,
-    /// An older update of an alert gave way to a newer message about it; nothing is lost.
+    /// An older update gave way to a newer message about the same; nothing is lost.
     Folded,
     /// The oldest of the least severe was dropped.
     Dropped,
@@ -64,8 +66,8 @@ impl Queue {
         }
     }
 
-    pub(super) fn push(&mut self, change: Change, since: Instant) -> Room {
-        self.append(change, since, None);
+    pub(super) fn push(&mut self, told: Notification, since: Instant) -> Room {
+        self.append(told, since, None);
         if self.waiting.len() <= self.max {
             return Room::Enough;
         }
@@ -73,10 +75,7 @@ impl Queue {
             self.remove(place);
             return Room::Folded;
         }
-        let severities = self
-            .waiting
-            .iter()
-            .map(|entry| entry.change.alert().severity());
+        let severities = self.waiting.iter().map(|entry| entry.told.severity());
         if let Some((place, _)) = severities.enumerate().min_by_key(|(_, severity)| *severity) {
             self.remove(place);
         }
@@ -84,12 +83,12 @@ impl Queue {
         Room::Dropped
     }
 
-    fn append(&mut self, change: Change, since: Instant, note: Option<u64>) {
+    fn append(&mut self, told: Notification, since: Instant, note: Option<u64>) {
         let number = self.next;
         self.next += 1;
-        self.newest.insert(change.alert().id.clone(), number);
+        self.newest.insert(told.about().into(), number);
         self.waiting.push_back(Entry {
-            change,
+            told,
             since,
             number,
             note,
@@ -97,10 +96,10 @@ impl Queue {
     }
 
     /// Takes a message of the outbox in, or leaves it there when the queue is full; whether it did.
-    pub(super) fn take_in(&mut self, note: u64, change: Change, since: Instant) -> bool {
+    pub(super) fn take_in(&mut self, note: u64, told: Notification, since: Instant) -> bool {
         let has_room = self.waiting.len() < self.max;
         if has_room {
-            self.append(change, since, Some(note));
+            self.append(told, since, Some(note));
         }
         has_room
     }
@@ -124,19 +123,18 @@ impl Queue {
         self.missed += 1;
     }
 
-    /// The oldest update of an alert about which there is a newer message.
+    /// The oldest update about whose matter there is a newer message.
     fn superseded(&self) -> Option<usize> {
         self.waiting.iter().position(|entry| {
-            matches!(entry.change, Change::Updated(_))
-                && self.newest.get(&entry.change.alert().id) > Some(&entry.number)
+            entry.told.is_update() && self.newest.get(entry.told.about()) > Some(&entry.number)
         })
     }
 
     fn remove(&mut self, place: usize) -> Option<Entry> {
         let entry = self.waiting.remove(place)?;
-        let id = &entry.change.alert().id;
-        if self.newest.get(id) == Some(&entry.number) {
-            self.newest.remove(id);
+        let about = entry.told.about();
+        if self.newest.get(about) == Some(&entry.number) {
+            self.newest.remove(about);
         }
         Some(entry)
     }
@@ -145,23 +143,23 @@ impl Queue {
     /// follow.
     pub(super) fn take(&mut self) -> Option<Next> {
         let entry = self.remove(0)?;
-        let message = Message {
-            change: entry.change.clone(),
-            dropped: self.missed,
-        };
+        let dropped = self.missed;
+        let mut told = entry.told.clone();
+        told.missed += dropped;
         let (since, note) = (entry.since, entry.note);
         self.sending = Some(entry);
         Some(Next {
-            message,
+            told,
+            dropped,
             since,
             note,
         })
     }
 
     /// The message was taken by the receiver, which now knows what it missed.
-    pub(super) fn delivered(&mut self, message: &Message) {
+    pub(super) fn delivered(&mut self, next: &Next) {
         self.sending = None;
-        self.missed = self.missed.saturating_sub(message.dropped);
+        self.missed = self.missed.saturating_sub(next.dropped);
     }
 
     /// The message was given up.
@@ -199,7 +197,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        alert::{Alert, samples},
+        alert::{Alert, Change, samples},
         rule::Severity,
     };
 
@@ -212,11 +210,15 @@ mod tests {
         })
     }
 
+    fn told(change: &Change) -> Notification {
+        Notification::single(&"r".into(), change, 0)
+    }
+
     fn ids(queue: &Queue) -> String {
         queue
             .waiting
             .iter()
-            .map(|entry| &*entry.change.alert().id)
+            .map(|entry| &*entry.told.alerts[0].id)
             .collect::<Vec<_>>()
             .join(" ")
     }
@@ -225,7 +227,7 @@ mod tests {
     fn folds_updates_before_it_drops() {
         let mut queue = Queue::new(3);
         let now = Instant::now();
-        let push = |queue: &mut Queue, change| queue.push(change, now);
+        let push = |queue: &mut Queue, change| queue.push(told(&change), now);
         let (a, b) = (alert("a", Severity::Low), alert("b", Severity::High));
         assert_eq!(
             push(&mut queue, Change::Updated(Arc::clone(&a))),
@@ -269,26 +271,22 @@ mod tests {
         let mut queue = Queue::new(1);
         let now = Instant::now();
         for id in ["a", "b", "c"] {
-            queue.push(Change::Fired(alert(id, Severity::High)), now);
+            queue.push(told(&Change::Fired(alert(id, Severity::High))), now);
         }
-        let Next { message, .. } = queue.take().unwrap();
+        let next = queue.take().unwrap();
         assert_eq!(
-            (message.dropped, queue.len(), queue.oldest()),
+            (next.told.missed, queue.len(), queue.oldest()),
             (2, 1, Some(now))
         );
         queue.given_up();
         for id in ["d", "e"] {
-            queue.push(Change::Fired(alert(id, Severity::High)), now);
+            queue.push(told(&Change::Fired(alert(id, Severity::High))), now);
         }
-        let Next { message, .. } = queue.take().unwrap();
-        assert_eq!(message.dropped, 4);
-        queue.push(Change::Fired(alert("f", Severity::High)), now);
-        queue.push(Change::Fired(alert("g", Severity::High)), now);
-        queue.delivered(&message);
-        assert_eq!(
-            queue.take().unwrap().message.dropped,
-            1,
-            "dropped meanwhile"
-        );
+        let next = queue.take().unwrap();
+        assert_eq!(next.told.missed, 4);
+        queue.push(told(&Change::Fired(alert("f", Severity::High))), now);
+        queue.push(told(&Change::Fired(alert("g", Severity::High))), now);
+        queue.delivered(&next);
+        assert_eq!(queue.take().unwrap().told.missed, 1, "dropped meanwhile");
     }
 }

@@ -16,7 +16,7 @@ use tokio::net::TcpListener;
 
 use super::*;
 use crate::{
-    alert::{Alert, dispatch::Notification, samples, to_json},
+    alert::{Alert, Change, samples, to_json},
     rule::Severity,
     units::Secret,
 };
@@ -103,11 +103,8 @@ pub(super) fn test_client() -> reqwest::Client {
     http::builder().no_proxy().build().unwrap()
 }
 
-fn message() -> Message {
-    Message {
-        change: Change::Fired(samples::burst(3)),
-        dropped: 2,
-    }
+fn message() -> Notification {
+    Notification::single(&"r".into(), &Change::Fired(samples::burst(3)), 2)
 }
 
 /// A notification of which everything that a caller can choose is this.
@@ -132,7 +129,7 @@ async fn slack(answer: Answer) -> Result<(), Failure> {
     let server = Server::start(vec![answer]).await;
     Slack::new(&test_client(), server.url())
         .unwrap()
-        .deliver(&message().notification("r"))
+        .deliver(&message())
         .await
 }
 
@@ -224,14 +221,13 @@ async fn webhook_sends_the_contract_with_a_stable_id() {
     let server = Server::start(vec![answer(204, "")]).await;
     let webhook = Webhook::new(&test_client(), server.url()).unwrap();
     let message = message();
-    webhook.deliver(&message.notification("r")).await.unwrap();
-    webhook.deliver(&message.notification("r")).await.unwrap();
+    webhook.deliver(&message).await.unwrap();
+    webhook.deliver(&message).await.unwrap();
     let requests = server.requests();
     let (headers, body) = &requests[0];
-    assert_eq!(*body, to_json(message.alert(), 2));
+    assert_eq!(*body, to_json(&message.alerts[0], 2));
     assert_eq!(headers["content-type"], "application/json");
-    let id = format!("{}.firing.1795431902000250", message.alert().id);
-    assert_eq!(headers["webhook-id"], id);
+    assert_eq!(headers["webhook-id"], *message.id);
     assert_eq!(requests[0], requests[1], "a repeat can be told");
 }
 
@@ -246,16 +242,13 @@ async fn redirects_stay_at_their_place() {
     ])
     .await;
     let webhook = Webhook::new(&test_client(), server.url()).unwrap();
-    webhook.deliver(&message().notification("r")).await.unwrap();
+    webhook.deliver(&message()).await.unwrap();
     assert_eq!(
         server.requests()[1].1,
-        to_json(message().alert(), 2),
+        to_json(&message().alerts[0], 2),
         "the body came along"
     );
-    let failure = webhook
-        .deliver(&message().notification("r"))
-        .await
-        .unwrap_err();
+    let failure = webhook.deliver(&message()).await.unwrap_err();
     assert_eq!(
         failure.what,
         "it answered 307, a redirect that is not followed"
@@ -294,10 +287,7 @@ async fn says_why_a_receiver_is_not_reached() {
         ),
     ] {
         let webhook = Webhook::new(&test_client(), Secret::new(&url)).unwrap();
-        let failure = webhook
-            .deliver(&message().notification("r"))
-            .await
-            .unwrap_err();
+        let failure = webhook.deliver(&message()).await.unwrap_err();
         assert_eq!(
             (failure.reason, failure.permanent),
             (Reason::Connection, false)
@@ -335,7 +325,6 @@ async fn all_receivers_are_told() {
     let metrics = Metrics::new(&registry).unwrap();
     let receiver = |name: &str, integration| Receiver {
         name: name.into(),
-        min_level: Severity::Informational,
         integration,
     };
     let notifier = Notifier::start(
@@ -355,7 +344,9 @@ async fn all_receivers_are_told() {
         None,
     );
     for change in samples::burst_changes() {
-        notifier.tell(&change);
+        for receiver in ["soc", "log", "of no such name"] {
+            notifier.tell(Notification::single(&receiver.into(), &change, 0));
+        }
     }
     assert_eq!(notifier.shutdown(Duration::from_secs(30)).await, []);
     assert_eq!(
@@ -379,26 +370,6 @@ async fn all_receivers_are_told() {
     assert_eq!(log.lines().collect::<Vec<_>>(), expected);
 }
 
-#[tokio::test]
-async fn a_receiver_is_told_from_its_level_upwards() {
-    let dir = tempfile::tempdir().unwrap();
-    let registry = prometheus::Registry::new();
-    let metrics = Metrics::new(&registry).unwrap();
-    let severity = samples::burst(3).severity();
-    let receivers = Severity::ALL.map(|min_level| Receiver {
-        name: min_level.name().into(),
-        min_level,
-        integration: Integration::AlertLog(AlertLog::new(dir.path().join(min_level.name()))),
-    });
-    let notifier = Notifier::start(receivers.into(), Settings::default(), &metrics, None);
-    notifier.tell(&Change::Fired(samples::burst(3)));
-    assert_eq!(notifier.shutdown(Duration::from_secs(30)).await, []);
-    for level in Severity::ALL {
-        let is_told = dir.path().join(level.name()).exists();
-        assert_eq!(is_told, level <= severity, "{level}");
-    }
-}
-
 /// More messages than the queue holds wait in the outbox; all come, in order, and none stays.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_does_not_fit_into_the_queue_waits_in_the_outbox() {
@@ -412,7 +383,6 @@ async fn what_does_not_fit_into_the_queue_waits_in_the_outbox() {
         store.keeper(Vec::new(), ["log".into()].into(), own, health.part("state"));
     let receiver = Receiver {
         name: "log".into(),
-        min_level: Severity::Informational,
         integration: Integration::AlertLog(AlertLog::new(&path)),
     };
     let settings = Settings {
@@ -423,13 +393,14 @@ async fn what_does_not_fit_into_the_queue_waits_in_the_outbox() {
     keeping.start(notifier.deliver()).unwrap();
     let mut alerts = Vec::new();
     for n in 0..40 {
-        let mut alert = crate::alert::Alert::clone(&samples::burst(1));
+        let mut alert = Alert::clone(&samples::burst(1));
         alert.id = format!("{n}").into();
         alerts.push(Arc::new(alert));
     }
     for some in alerts.chunks(10) {
         let changes = some.iter().map(|alert| Change::Fired(Arc::clone(alert)));
-        let notes = changes.flat_map(|change| notifier.notes(&change, Time::from_micros(1)));
+        let told = changes.map(|change| Notification::single(&"log".into(), &change, 0));
+        let notes = told.filter_map(|told| notifier.note(&told, Time::from_micros(1)));
         keeper.commit(store::Checkpoint {
             notes: notes.collect(),
             ..store::Checkpoint::default()

@@ -15,18 +15,18 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::{
-    DropReason, Failure, Message, Metrics, Reason, Settings,
+    DropReason, Failure, Metrics, Reason, Settings,
     metrics::LaneMetrics,
     queue::{Next, Queue, Room},
 };
 use crate::{
-    alert::Change,
+    alert::dispatch::Notification,
     store::{Keeper, Note},
 };
 
 /// Brings one message to where it belongs, by one attempt.
 pub(super) trait Deliver: Send + Sync + 'static {
-    fn deliver(&self, message: &Message) -> impl Future<Output = Result<(), Failure>> + Send;
+    fn deliver(&self, told: &Notification) -> impl Future<Output = Result<(), Failure>> + Send;
 }
 
 /// One receiver's queue, shared by those who fill it and the task that empties it.
@@ -61,22 +61,23 @@ struct Reading {
     is_asked: bool,
 }
 
-/// What names a payload that this version wrote: [`Change`] in postcard.
-const PAYLOAD: u8 = 1;
+/// What names a payload that this version wrote: [`Notification`] in postcard.
+const PAYLOAD: u8 = 2;
 
-/// A change as the outbox holds it.
-pub(super) fn payload(change: &Change) -> Arc<[u8]> {
+/// A notification as the outbox holds it.
+pub(super) fn payload(told: &Notification) -> Arc<[u8]> {
     // Into a vector nothing but a value without a known length cannot be written.
-    postcard::to_extend(change, vec![PAYLOAD])
+    postcard::to_extend(told, vec![PAYLOAD])
         .unwrap_or_default()
         .into()
 }
 
-pub(super) fn change_of(payload: &[u8]) -> Option<Change> {
-    let (&PAYLOAD, change) = payload.split_first()? else {
+/// What a message in the outbox tells; `None` when another version wrote it.
+pub fn read_payload(payload: &[u8]) -> Option<Notification> {
+    let (&PAYLOAD, told) = payload.split_first()? else {
         return None;
     };
-    postcard::from_bytes(change).ok()
+    postcard::from_bytes(told).ok()
 }
 
 /// When a message was made, by our own clock that cannot be set.
@@ -117,8 +118,8 @@ impl Lane {
         }
     }
 
-    pub(super) fn push(&self, change: Change) {
-        match self.queue().push(change, Instant::now()) {
+    pub(super) fn push(&self, told: Notification) {
+        match self.queue().push(told, Instant::now()) {
             Room::Enough => {}
             Room::Folded => self.metrics.folded.inc(),
             Room::Dropped => self.metrics.dropped(DropReason::QueueFull, 1),
@@ -160,8 +161,8 @@ impl Lane {
 
     /// Whether there was room for it, or no need of it.
     fn take_in(&self, outbox: &Outbox, note: &Note) -> bool {
-        if let Some(change) = change_of(&note.payload) {
-            return self.queue().take_in(note.number, change, since(note));
+        if let Some(told) = read_payload(&note.payload) {
+            return self.queue().take_in(note.number, told, since(note));
         }
         warn!(
             receiver = &*self.name,
@@ -278,7 +279,7 @@ struct Worker<'a> {
 impl Worker<'_> {
     /// Sends one message, or gives it up; false when it stays in the outbox for the next start.
     async fn send<D: Deliver>(&mut self, deliver: &D, next: &Next) -> bool {
-        let Next { message, since, .. } = next;
+        let Next { told, since, .. } = next;
         let settings = &self.lane.settings;
         loop {
             if self.failures > 0 && since.elapsed() + self.pause > settings.age_max.to_std() {
@@ -287,7 +288,7 @@ impl Worker<'_> {
             }
             self.wait().await;
             self.lane.metrics.attempts.inc();
-            let answer = timeout(settings.timeout.to_std(), deliver.deliver(message)).await;
+            let answer = timeout(settings.timeout.to_std(), deliver.deliver(told)).await;
             let Err(failure) = answer.unwrap_or_else(|_| Err(too_slow())) else {
                 self.delivered(next);
                 return true;
@@ -321,7 +322,7 @@ impl Worker<'_> {
     }
 
     fn delivered(&mut self, next: &Next) {
-        self.lane.queue().delivered(&next.message);
+        self.lane.queue().delivered(next);
         if let (Some(outbox), Some(note)) = (&self.lane.outbox, next.note) {
             outbox.keeper.taken(note);
         }
@@ -373,13 +374,17 @@ impl Worker<'_> {
         if let (Some(outbox), Some(note)) = (&self.lane.outbox, next.note) {
             outbox.keeper.dead(note, reason.name());
         }
-        let message = &next.message;
         self.lane.metrics.dropped(reason, 1);
-        let (alert, rule) = (&*message.alert().id, &*message.alert().rule.name);
+        let Notification {
+            alerts, group_key, ..
+        } = &next.told;
+        let rule = alerts.first().map(|alert| &*alert.rule.name);
+        let (alert, group) = (alerts.first().map(|alert| &*alert.id), &**group_key);
+        let alerts = next.told.total();
         let (receiver, reason) = (&*self.lane.name, reason.name());
         warn!(
             receiver,
-            reason, alert, rule, "gave up telling the receiver about this alert"
+            reason, alert, rule, group, alerts, "gave up telling the receiver about this"
         );
     }
 }

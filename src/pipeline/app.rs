@@ -20,6 +20,7 @@ use super::{
     keeping,
     opening::Opening,
     reload::{Reloader, look},
+    routing::{self, Routing},
     threads::{Threads, spawn},
 };
 use crate::{
@@ -104,7 +105,9 @@ impl App {
         let (engine, alerts) = (settings.engine, settings.alerts);
         let new = || Judge::new(Arc::clone(&set), engine, alerts);
         let (state, receivers) = (settings.state, &settings.receivers);
-        let (judge, kept) = keeping::open(state, receivers, new, &metrics, &health).await?;
+        let plan = &settings.plan;
+        let opened = keeping::open(state, receivers, plan, new, &metrics, &health).await?;
+        let (judge, dispatcher, kept) = opened;
         let (keeper, keeping) = kept.unzip();
         let commits = keeper.as_ref().map(Keeper::commits).cloned();
         let journals = folder
@@ -122,6 +125,8 @@ impl App {
         let (to_dispatcher, new_rules) = mpsc::channel(1);
         let reloader = Arc::new(Reloader::new(rules, first_look, to_dispatcher, &metrics)?);
         let counts = Counts::new(&metrics)?;
+        let unlisted = counts.alerts_unlisted.clone();
+        let routing_counts = routing::Counts::new(plan, &metrics, unlisted)?;
         let notify_metrics = notify::Metrics::new(metrics.registry())?;
         let (shows, console_closed) = (TaskTracker::new(), CancellationToken::new());
         let console = match settings.console {
@@ -144,6 +149,7 @@ impl App {
             rules: Arc::clone(&set),
             counts,
             live: Arc::clone(&live),
+            routing: Routing::new(dispatcher, routing_counts),
             notifier,
             console,
             checkpoints: keeper.as_ref().map(checkpoints),

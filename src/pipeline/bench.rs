@@ -16,10 +16,11 @@ use super::{
     checkpoints::Checkpoints,
     console::ConsoleSender,
     counts::{Counts, Tally},
+    routing::Routing,
     worker::{Observed, Outcome, clock},
 };
 use crate::{
-    alert::Change,
+    alert::{Change, dispatch::Notification},
     decode::Reject,
     notify::Notifier,
     rule::RuleSet,
@@ -38,6 +39,8 @@ pub(super) struct Parts {
     pub(super) rules: Arc<RuleSet>,
     pub(super) counts: Counts,
     pub(super) live: Arc<LiveAlerts>,
+    /// Who is told what and when.
+    pub(super) routing: Routing,
     pub(super) notifier: Notifier,
     pub(super) console: Option<ConsoleSender>,
     /// Where state survives; without it all is forgotten.
@@ -51,6 +54,7 @@ pub(super) struct Bench {
     parts: Parts,
     tally: Tally,
     changes: Vec<Change>,
+    told: Vec<Notification>,
     /// When the last batch was judged, and how far event time was then.
     last: (Instant, Time),
     rejects_told: Option<Instant>,
@@ -67,6 +71,7 @@ impl Bench {
             parts,
             tally: Tally::default(),
             changes: Vec::new(),
+            told: Vec::new(),
             last: (Instant::now(), watermark),
             rejects_told: None,
         }
@@ -79,7 +84,7 @@ impl Bench {
                 break;
             };
             if let Some(checkpoints) = &mut self.parts.checkpoints {
-                checkpoints.hold(&mut self.parts.judge);
+                checkpoints.hold(&mut self.parts.judge, &mut self.parts.routing);
             }
             match outcome {
                 Outcome::Observed(observed) => self.judge(observed),
@@ -91,34 +96,42 @@ impl Bench {
         }
         if let Some(checkpoints) = self.parts.checkpoints.take() {
             // What is new in open alerts is told in time after the next start.
-            checkpoints.finish(&mut self.parts.judge);
+            checkpoints.finish(&mut self.parts.judge, &mut self.parts.routing);
         } else {
             self.parts.judge.flush(&mut self.changes);
             self.tell();
+            self.parts.routing.close(&mut self.told);
+            self.hand_on();
         }
         self.parts.counts.state(&self.parts.judge);
+        self.parts.routing.show();
         self.parts.notifier
     }
 
     /// The next outcome, once there is one; `None` when the workers have ended. Meanwhile a
-    /// checkpoint may come due.
+    /// checkpoint may come due, and so may what somebody is to be told.
     fn next(&mut self, worker: &Receiver<Outcome>) -> Option<Outcome> {
         loop {
             let checkpoints = self.parts.checkpoints.as_ref();
-            let Some(patience) = checkpoints.and_then(Checkpoints::patience) else {
+            let writing = checkpoints.and_then(Checkpoints::patience);
+            let due = self.parts.routing.patience();
+            let Some(patience) = writing.into_iter().chain(due).min() else {
                 return worker.recv().ok();
             };
             match worker.recv_timeout(patience) {
                 Ok(outcome) => return Some(outcome),
                 Err(RecvTimeoutError::Disconnected) => return None,
-                Err(RecvTimeoutError::Timeout) => self.look(),
+                Err(RecvTimeoutError::Timeout) => {
+                    self.tell();
+                    self.look();
+                }
             }
         }
     }
 
     fn look(&mut self) {
         if let Some(checkpoints) = &mut self.parts.checkpoints {
-            checkpoints.look(&mut self.parts.judge);
+            checkpoints.look(&mut self.parts.judge, &mut self.parts.routing);
         }
     }
 
@@ -182,17 +195,33 @@ impl Bench {
                 .advance(watermark.plus(idle), &mut self.changes);
         }
         self.parts.counts.state(&self.parts.judge);
+        self.parts.routing.show();
     }
 
+    /// Tells of the changes that came, and what is due by the clock.
     fn tell(&mut self) {
+        let now = clock();
+        if let (Some(checkpoints), false) = (&mut self.parts.checkpoints, self.changes.is_empty()) {
+            // An alert is kept, also where nobody is told of it.
+            checkpoints.judged(None);
+        }
         for change in self.changes.drain(..) {
             self.parts.live.apply(&change);
-            match &mut self.parts.checkpoints {
-                Some(checkpoints) => checkpoints.tell(&change, &self.parts.notifier),
-                None => self.parts.notifier.tell(&change),
-            }
+            self.parts.routing.take(&change, now, &mut self.told);
             if let Some(console) = &self.parts.console {
                 console.tell(&change);
+            }
+        }
+        self.parts.routing.pass_time(now, &mut self.told);
+        self.hand_on();
+    }
+
+    /// Hands on what receivers are to be told.
+    fn hand_on(&mut self) {
+        for told in self.told.drain(..) {
+            match &mut self.parts.checkpoints {
+                Some(checkpoints) => checkpoints.tell(&told, &self.parts.notifier),
+                None => self.parts.notifier.tell(told),
             }
         }
     }

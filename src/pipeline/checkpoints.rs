@@ -11,17 +11,17 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Judge, worker::clock};
+use super::{Judge, routing::Routing, worker::clock};
 use crate::{
-    alert::Change,
+    alert::dispatch::Notification,
     notify::Notifier,
     store::{Bookmark, Checkpoint, Keeper, Note},
 };
 
 /// Between two checkpoints lies at least this, and this many times what the last one cost, so that
-/// a great state takes about a twentieth of the time; but never more than the greatest pause.
+/// a great state takes about a thirtieth of the time; but never more than the greatest pause.
 const PAUSE: Duration = Duration::from_secs(1);
-const PAUSE_COST: u32 = 19;
+const PAUSE_COST: u32 = 29;
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 
 /// When somebody is to be told, it is this many times the cost.
@@ -87,10 +87,9 @@ impl Checkpoints {
     }
 
     /// Somebody is to be told.
-    pub(super) fn tell(&mut self, change: &Change, notifier: &Notifier) {
-        // An alert is kept, also where nobody is told of it.
+    pub(super) fn tell(&mut self, told: &Notification, notifier: &Notifier) {
         self.is_due = true;
-        self.notes.extend(notifier.notes(change, clock()));
+        self.notes.extend(notifier.note(told, clock()));
     }
 
     /// How long until something can be written; `None` while there is no hurry.
@@ -113,12 +112,12 @@ impl Checkpoints {
     }
 
     /// Hands over what changed, when it is time and the store is idle.
-    pub(super) fn look(&mut self, judge: &mut Judge) {
+    pub(super) fn look(&mut self, judge: &mut Judge, routing: &mut Routing) {
         if !self.is_due || !self.keeper.is_idle() {
             return;
         }
         if self.started.elapsed() >= self.pause() {
-            self.hand_over(judge);
+            self.hand_over(judge, routing);
         } else if self.are_notes_alone_due() {
             self.wrote_notes = Instant::now();
             let notes = std::mem::take(&mut self.notes);
@@ -135,7 +134,7 @@ impl Checkpoints {
     }
 
     /// Stands still while the store cannot write, before anything more is judged.
-    pub(super) fn hold(&mut self, judge: &mut Judge) {
+    pub(super) fn hold(&mut self, judge: &mut Judge, routing: &mut Routing) {
         while self.must_wait() && !self.stop.is_cancelled() {
             if self.keeper.is_failing() {
                 if !self.notes.is_empty() {
@@ -143,7 +142,7 @@ impl Checkpoints {
                 }
                 self.keeper.wait_while_failing(LOOK);
             } else if self.keeper.wait(LOOK) {
-                self.hand_over(judge);
+                self.hand_over(judge, routing);
             }
         }
     }
@@ -152,10 +151,11 @@ impl Checkpoints {
         self.keeper.is_failing() || self.notes.len() > NOTES_MAX
     }
 
-    fn hand_over(&mut self, judge: &mut Judge) {
+    fn hand_over(&mut self, judge: &mut Judge, routing: &mut Routing) {
         self.started = Instant::now();
         let mut checkpoint = Checkpoint::default();
         judge.changes(&mut checkpoint.rows);
+        routing.changes(&mut checkpoint.rows);
         let bookmarks = std::mem::take(&mut self.bookmarks).into_iter();
         checkpoint.bookmarks = bookmarks
             .map(|((source, part), value)| Bookmark {
@@ -172,13 +172,13 @@ impl Checkpoints {
 
     /// Writes what is left. What cannot be written in time is read and judged again after the
     /// next start.
-    pub(super) fn finish(mut self, judge: &mut Judge) {
+    pub(super) fn finish(mut self, judge: &mut Judge, routing: &mut Routing) {
         if self.keeper.is_failing() && !self.notes.is_empty() {
             self.keeper.hurry(std::mem::take(&mut self.notes));
         }
         let is_idle = self.keeper.wait(LAST_WITHIN);
         if is_idle && self.is_due {
-            self.hand_over(judge);
+            self.hand_over(judge, routing);
         }
         if !is_idle || !self.keeper.wait(LAST_WITHIN) {
             tracing::error!(

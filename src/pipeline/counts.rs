@@ -61,6 +61,8 @@ pub(super) struct Counts {
     alerts_evicted: IntCounter,
     /// Alerts that a terminal which stood still was not shown.
     pub(super) alerts_unseen: IntCounter,
+    /// Alerts that no group had room for; notifications count them.
+    pub(super) alerts_unlisted: IntCounter,
     watermark: IntGauge,
     state_keys: IntGauge,
     state_requests: IntGauge,
@@ -127,6 +129,7 @@ impl Counts {
             alerts: alerts.with_label_values(&[alert::Status::Firing.name()]),
             alerts_evicted: alerts_dropped.with_label_values(&["evicted"]),
             alerts_unseen: alerts_dropped.with_label_values(&["terminal"]),
+            alerts_unlisted: alerts_dropped.with_label_values(&["unlisted"]),
             watermark: metrics.gauge(&catalogue::WATERMARK_SECONDS)?,
             state_keys: metrics.gauge(&catalogue::STATE_KEYS)?,
             state_requests: metrics.gauge(&catalogue::STATE_REQUESTS)?,

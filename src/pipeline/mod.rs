@@ -16,6 +16,7 @@ mod live;
 mod opening;
 mod reload;
 pub mod replay;
+mod routing;
 mod settings;
 mod threads;
 mod worker;

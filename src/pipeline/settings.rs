@@ -5,7 +5,8 @@ use std::{io, num::NonZeroUsize, path::PathBuf};
 use ipnet::IpNet;
 
 use crate::{
-    alert, detect, notify,
+    alert::{self, dispatch::Plan},
+    detect, notify,
     report::Style,
     rule::{Loaded, Severity},
     source::{tail::TailSettings, webhook::WebhookSettings},
@@ -27,8 +28,10 @@ pub struct Settings {
     pub engine: detect::Settings,
     /// How alerts live.
     pub alerts: alert::Settings,
-    /// Who is told.
+    /// Who can be told.
     pub receivers: Vec<notify::Receiver>,
+    /// Which of them is told what, and when.
+    pub plan: Plan,
     /// How patient delivery is.
     pub delivery: notify::Settings,
     /// Where alerts are shown beside the receivers; `None` for nowhere.

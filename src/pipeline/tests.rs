@@ -17,13 +17,17 @@ use tokio::{net::TcpListener, sync::mpsc};
 
 use super::*;
 use crate::{
-    alert, detect,
+    alert::{
+        self,
+        dispatch::{Bounds, GroupBy, Plan, Repeats, Route, Style, Telling},
+    },
+    detect,
     diagnostic::SourceFile,
     notify::{self, Integration, Receiver, Webhook},
     rule::{Layer, RuleSet, Severity},
     source::{tail::TailSettings, webhook::WebhookSettings},
     store,
-    units::Secret,
+    units::{Secret, Span},
 };
 
 /// Long enough for a busy machine; a test that fails takes this long, one that passes does not.
@@ -75,14 +79,45 @@ impl Collector {
         let webhook = Webhook::new(&client, Secret::new(&self.url)).unwrap();
         Receiver {
             name: Arc::from("collector"),
-            min_level: Severity::Informational,
             integration: Integration::Webhook(webhook),
         }
+    }
+
+    /// Adds it to those who are told of every change at once.
+    fn join(&self, settings: &mut Settings) {
+        settings.receivers.push(self.receiver());
+        settings.plan = plan("collector", Style::Each { at_most: 1 }, Span::ZERO);
     }
 
     async fn next(&mut self) -> Value {
         let told = tokio::time::timeout(PATIENCE, self.told.recv()).await;
         told.expect("no alert came").expect("the collector ended")
+    }
+}
+
+/// One receiver is told of everything: each alert by itself, or all as one group.
+fn plan(receiver: &str, style: Style, group_wait: Span) -> Plan {
+    Plan {
+        root: Route {
+            receivers: vec![receiver.into()],
+            group_by: match style {
+                Style::Each { .. } => GroupBy::Alert,
+                Style::Digest { .. } => GroupBy::Labels(Vec::new()),
+            },
+            group_wait,
+            at_once: None,
+            ..Route::default()
+        },
+        inhibit_rules: Vec::new(),
+        receivers: vec![Telling {
+            name: receiver.into(),
+            style,
+            send_resolved: true,
+            send_updates: true,
+            repeats: Repeats::Never,
+            rate: None,
+        }],
+        bounds: Bounds::default(),
     }
 }
 
@@ -142,6 +177,7 @@ impl Place {
             engine: detect::Settings::default(),
             alerts: alert::Settings::default(),
             receivers: Vec::new(),
+            plan: plan("nobody", Style::Each { at_most: 1 }, Span::ZERO),
             delivery: notify::Settings::default(),
             console: None,
             threads: NonZeroUsize::new(2).unwrap(),
@@ -228,7 +264,7 @@ async fn a_line_in_a_file_becomes_an_alert_at_the_receiver() {
     let place = Place::new();
     let mut collector = Collector::start().await;
     let mut settings = place.settings();
-    settings.receivers.push(collector.receiver());
+    collector.join(&mut settings);
     place.append(&line(1, "get", "pods"));
     let app = App::start(settings).await.unwrap();
     until(&app, |app| {
@@ -300,7 +336,7 @@ async fn a_posted_batch_is_judged_even_when_the_stop_comes_at_once() {
     let mut settings = place.settings();
     settings.files.clear();
     settings.webhooks.push(WebhookSettings::new("127.0.0.1:0"));
-    settings.receivers.push(collector.receiver());
+    collector.join(&mut settings);
     let app = App::start(settings).await.unwrap();
     let items: Vec<String> = (1..400).map(|n| line(n, "get", "secrets")).collect();
     let body = format!("{{\"kind\":\"EventList\",\"items\":[{}]}}", items.join(","));
@@ -331,7 +367,7 @@ async fn wrong_rules_are_refused_whole_and_right_ones_keep_the_state() {
     let place = Place::new();
     let mut collector = Collector::start().await;
     let mut settings = place.settings();
-    settings.receivers.push(collector.receiver());
+    collector.join(&mut settings);
     // The folder is not watched here; only a request reloads.
     settings.rules.paths.clear();
     let app = App::start(settings).await.unwrap();
@@ -492,7 +528,7 @@ async fn every_metric_is_in_the_catalogue() {
     let place = Place::new();
     let collector = Collector::start().await;
     let mut settings = place.settings();
-    settings.receivers.push(collector.receiver());
+    collector.join(&mut settings);
     settings.webhooks.push(WebhookSettings::new("127.0.0.1:0"));
     settings.state = Some(store::Settings::new(place.folder.path().join("state")));
     let app = App::start(settings).await.unwrap();

@@ -250,14 +250,13 @@ impl<T> Memory<T> {
         let Self {
             numbers, classes, ..
         } = self;
-        let number = match numbers.get(&truths) {
-            Some(number) => *number,
-            None => {
-                let number = classes.len() as u32;
-                classes.push(class(&truths));
-                numbers.insert(truths, number);
-                number
-            }
+        let number = if let Some(number) = numbers.get(&truths) {
+            *number
+        } else {
+            let number = classes.len() as u32;
+            classes.push(class(&truths));
+            numbers.insert(truths, number);
+            number
         };
         if key.len() <= KEY_BYTES_MAX {
             self.seen.insert(key.into(), number);

@@ -153,6 +153,11 @@ impl Program {
         }
     }
 
+    /// The ids of all its tests.
+    pub(super) fn tests(&self) -> impl Iterator<Item = u32> {
+        self.steps.iter().map(|step| step.predicate)
+    }
+
     /// Where evaluation begins.
     pub(super) fn start(&self) -> Resume {
         Resume(self.start)

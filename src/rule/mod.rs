@@ -4,6 +4,7 @@
 //! rules an event matches; [`RuleSet::explain`] tells why. Counting is not done here: correlations
 //! leave as plain descriptions that `detect` runs.
 
+mod audit_policy;
 mod cases;
 mod codes;
 mod condition;
@@ -30,11 +31,13 @@ mod placeholder;
 mod predicate;
 mod set;
 mod shipped;
+mod sight;
 mod template;
 
 #[cfg(test)]
 mod tests;
 
+pub use audit_policy::{AuditPolicy, Decision, group_of};
 pub use cases::{Case, Expectation, read_cases};
 pub use codes::CODES;
 pub use correlation::{Bounds, Correlation, Kind, Member, Source};
@@ -45,4 +48,5 @@ pub use load::{Layer, Loaded};
 pub use meta::{RuleMeta, Severity};
 pub use set::{Rule, RuleSet};
 pub use shipped::shipped_rules;
+pub use sight::{RequestKind, Sight};
 pub use template::{Extras, Template, TemplateMistake};

@@ -109,6 +109,18 @@ pub(super) struct Predicate {
 }
 
 impl Predicate {
+    /// The texts that it compares a whole value with.
+    pub(super) fn whole_texts(&self) -> &[String] {
+        match &self.test {
+            Test::Text {
+                place: Place::Whole,
+                texts,
+                ..
+            } => texts,
+            _ => &[],
+        }
+    }
+
     /// What its truth depends on, so that it can be remembered.
     pub(super) fn group(&self) -> FieldGroup {
         let Source::Field(field) = &self.source else {
@@ -299,6 +311,19 @@ pub(super) fn regex(expression: &str, flags: RegexFlags) -> Result<Regex, String
 }
 
 impl Ready {
+    /// The fields that it reads; none for a test of the whole line.
+    pub(super) fn fields(&self) -> impl Iterator<Item = &Field> {
+        let own = match &self.source {
+            Source::Field(field) => Some(field),
+            Source::Line => None,
+        };
+        let other = match &self.matcher {
+            Matcher::Reference { field, .. } => Some(field),
+            _ => None,
+        };
+        own.into_iter().chain(other)
+    }
+
     /// Whether the event meets the test.
     pub(super) fn holds(&self, event: &Event<'_>) -> bool {
         match &self.source {

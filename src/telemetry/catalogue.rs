@@ -145,11 +145,21 @@ catalogue! {
     ALERTS: Gauge "auditwatch_alerts" ["state"]
         "Alerts by state.";
     ALERTS_DROPPED: Counter "auditwatch_alerts_dropped_total" ["reason"]
-        "Alerts that could not be kept or shown, by reason.";
+        "Alerts that could not be kept or shown, by reason: evicted (resolved early, because too many were open), terminal (stdout did not take them), unlisted (for each group, because too many are in groups; the group's next notification says how many).";
+    ALERTS_HIDDEN: Gauge "auditwatch_alerts_hidden" ["by"]
+        "Alerts that go on and nobody is told of, by a silence or by inhibition; counted every ten seconds.";
+    ALERT_GROUPS: Gauge "auditwatch_alert_groups" []
+        "Groups that routing keeps in mind.";
+    ALERT_GROUP_MEMBERS: Gauge "auditwatch_alert_group_members" []
+        "Alerts in groups; one that is in several counts in each.";
     CONFIG_LAST_RELOAD_SUCCESSFUL: Gauge "auditwatch_config_last_reload_successful" []
         "1 when the last reload of rules and configuration was taken; 0 when it was refused and the old stay.";
     CONFIG_LAST_RELOAD_SECONDS: Gauge "auditwatch_config_last_reload_success_timestamp_seconds" []
         "When rules and configuration were last taken.";
+    NOTIFICATIONS_MADE: Counter "auditwatch_notifications_made_total" ["receiver", "reason"]
+        "Notifications that routing decided on, by reason: first, new, updated, fewer, resolved, repeat or digest.";
+    NOTIFICATIONS_DIGESTED: Counter "auditwatch_notifications_digested_total" ["receiver"]
+        "Notifications beyond a receiver's rate, which one digest told of together.";
     NOTIFICATIONS: Counter "auditwatch_notifications_total" ["receiver", "integration"]
         "Attempts to deliver a notification.";
     NOTIFICATIONS_FAILED: Counter "auditwatch_notifications_failed_total" ["receiver", "integration", "reason"]
@@ -157,7 +167,7 @@ catalogue! {
     NOTIFICATIONS_DROPPED: Counter "auditwatch_notifications_dropped_total" ["receiver", "integration", "reason"]
         "Notifications that were given up.";
     NOTIFICATIONS_FOLDED: Counter "auditwatch_notifications_folded_total" ["receiver", "integration"]
-        "Updates that gave way to a newer notification about the same alert.";
+        "Updates that gave way to a newer notification about the same.";
     NOTIFICATIONS_WAITING: Gauge "auditwatch_notifications_waiting" ["receiver", "integration"]
         "Notifications that wait for their receiver.";
     NOTIFICATIONS_OLDEST_AGE_SECONDS: Gauge "auditwatch_notifications_oldest_age_seconds" ["receiver", "integration"]

@@ -219,7 +219,7 @@ impl Desk {
                 .map(|member| (if is_fresh(member) { 0 } else { 2 }, *member)),
         );
         let name = &self.telling.name;
-        let notification = view.notification(name, told.sent, reason, ranked, shown);
+        let notification = view.notification(name, told.sent, (reason, true), ranked, shown);
         let firing = view.firing.iter().map(|member| &*member.alert);
         told.set(firing, &view.group.members);
         told.at = view.now;
@@ -271,7 +271,8 @@ impl Desk {
             for members in members.chunks(at_most) {
                 let ranked = members.iter().map(|member| (0, *member)).collect();
                 let name = &self.telling.name;
-                let notification = view.notification(name, told.sent, reason, ranked, at_most);
+                let notification =
+                    view.notification(name, told.sent, (reason, false), ranked, at_most);
                 told.sent += 1;
                 notifications.push(notification);
             }
@@ -328,6 +329,11 @@ impl Desk {
             held.until = free_at;
             return None;
         }
+        self.digest_now(now)
+    }
+
+    /// The digest of what was too much, whether there is room for it or not.
+    pub(super) fn digest_now(&mut self, now: Time) -> Option<Notification> {
         let Held {
             stands_for,
             missed,
@@ -353,6 +359,7 @@ impl Desk {
                 &super::Labels::new([("receiver", &*self.telling.name)]),
             ),
             reason: Reason::Digest,
+            is_whole: false,
             at: now,
             fresh: alerts.len(),
             alerts,
@@ -386,7 +393,7 @@ impl View<'_> {
         &self,
         receiver: &Arc<str>,
         sent: u64,
-        reason: Reason,
+        (reason, is_whole): (Reason, bool),
         mut ranked: Vec<(u8, &Member)>,
         shown: usize,
     ) -> Notification {
@@ -410,6 +417,7 @@ impl View<'_> {
             group: self.group.labels.clone(),
             group_key: Arc::clone(self.key),
             reason,
+            is_whole,
             at: self.now,
             fresh: ranked.iter().filter(|(rank, _)| *rank < 2).count(),
             alerts: alerts.collect(),

@@ -91,6 +91,10 @@ pub struct Dispatcher {
     pub(super) now: Time,
     /// Groups that are other than when the store last asked.
     pub(super) changed: BTreeSet<Arc<str>>,
+    /// Alerts that are over and of which the store has a row.
+    pub(super) kept: BTreeSet<Box<str>>,
+    /// How many alerts there was no room for.
+    pub(super) unlisted: u64,
 }
 
 #[derive(Debug)]
@@ -119,6 +123,8 @@ impl Dispatcher {
             members: 0,
             now: Time::MIN,
             changed: BTreeSet::new(),
+            kept: BTreeSet::new(),
+            unlisted: 0,
         }
     }
 
@@ -188,6 +194,22 @@ impl Dispatcher {
         }
     }
 
+    /// Tells at once what is still to be told, for the end of a process that keeps nothing:
+    /// nobody waits for more of a group or for room at a receiver any longer.
+    pub fn close(&mut self, now: Time, out: &mut Vec<Notification>) {
+        self.set_clock(now);
+        while let Some((_, key)) = self.wakes.pop_first() {
+            if let Some(group) = self.groups.get_mut(&key) {
+                group.recent.clear();
+            }
+            self.flush(&key, out);
+            self.wake(&key, None);
+        }
+        for desk in self.desks.values_mut() {
+            out.extend(desk.digest_now(now));
+        }
+    }
+
     /// When [`advance`](Self::advance) has something to do; `None` while nothing is waited for.
     pub fn next_wake(&self) -> Option<Time> {
         let groups = self.wakes.first().map(|(time, _)| *time);
@@ -238,6 +260,25 @@ impl Dispatcher {
                 .map(|by| Hidden::Inhibited(by.into())),
         );
         hidden
+    }
+
+    /// How many alerts that go on are hidden at the moment: by silences, and by other alerts.
+    pub fn hidden_now(&self) -> (u64, u64) {
+        let (mut silenced, mut inhibited) = (0, 0);
+        for tracked in self.tracked.values().filter(|tracked| tracked.is_firing) {
+            let mut silences = self.silences.values();
+            if silences.any(|silence| silence.hides(&tracked.labels, self.now)) {
+                silenced += 1;
+            } else if self.inhibitor.explains(&tracked.labels).is_some() {
+                inhibited += 1;
+            }
+        }
+        (silenced, inhibited)
+    }
+
+    /// How many alerts joined no group because there were too many in all; counted for each group.
+    pub const fn unlisted(&self) -> u64 {
+        self.unlisted
     }
 
     /// How many groups and alerts are kept in mind.

@@ -26,6 +26,7 @@ impl Dispatcher {
             self.changed.insert(Arc::clone(&key));
             if self.members >= self.bounds.members_max {
                 group.unlisted.add(alert.severity());
+                self.unlisted += 1;
                 continue;
             }
             let was_empty = group.members.is_empty();

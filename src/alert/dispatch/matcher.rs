@@ -181,7 +181,7 @@ impl Reader<'_> {
             self.rest.next();
         }
         self.spaces();
-        let value = self.word("a value; write `\"\"` for an empty one")?;
+        let value = self.word("a value (`\"\"` for an empty one)")?;
         Matcher::new(name, operator, value).map_err(|what| self.wrong(&what))
     }
 

@@ -22,6 +22,7 @@ mod labels;
 mod limit;
 mod matcher;
 mod notification;
+mod persist;
 mod rows;
 mod silence;
 mod tree;

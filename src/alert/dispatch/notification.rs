@@ -36,6 +36,17 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// All there are, in their order.
+    pub const ALL: [Self; 7] = [
+        Self::First,
+        Self::New,
+        Self::Updated,
+        Self::Fewer,
+        Self::Resolved,
+        Self::Repeat,
+        Self::Digest,
+    ];
+
     /// As JSON and logs spell it.
     pub const fn name(self) -> &'static str {
         match self {
@@ -100,7 +111,7 @@ impl fmt::Display for Tally {
 }
 
 /// Who acts most in the alerts of a group.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Principals {
     /// The names that occur in most alerts, with the number of those; at most
     /// [`Principals::TOP_MAX`].
@@ -137,7 +148,7 @@ impl Principals {
 }
 
 /// What one receiver is told at one moment.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Notification {
     /// Names the notification: 32 hex digits, the same when the same input is read again.
     pub id: Box<str>,
@@ -151,6 +162,9 @@ pub struct Notification {
     pub group_key: Arc<str>,
     /// Why.
     pub reason: Reason,
+    /// Whether it tells how the whole group stands, as people are told; else it tells of its alerts
+    /// alone.
+    pub is_whole: bool,
     /// When it was decided, by the wall clock.
     pub at: Time,
     /// The alerts that are shown, the most telling first; at least one.
@@ -190,6 +204,7 @@ impl Notification {
                 Change::Updated(_) => Reason::Updated,
                 Change::Resolved(_) => Reason::Resolved,
             },
+            is_whole: false,
             at: alert.updated_at,
             alerts: vec![Arc::clone(alert)],
             fresh: 1,
@@ -231,6 +246,22 @@ impl Notification {
     /// The alert that says most, when there is one.
     pub fn first(&self) -> Option<&Arc<Alert>> {
         self.alerts.first()
+    }
+
+    /// What it is about: an [update](Self::is_update) is needless when the same receiver is told
+    /// something later that is about the same.
+    pub fn about(&self) -> &str {
+        match self.alerts.as_slice() {
+            _ if self.is_whole => &self.group_key,
+            [alert] => &alert.id,
+            // Nothing later tells of exactly these.
+            _ => &self.id,
+        }
+    }
+
+    /// Whether it tells nothing but that something known goes on or has changed.
+    pub const fn is_update(&self) -> bool {
+        matches!(self.reason, Reason::Updated | Reason::Repeat)
     }
 
     /// The id: of what is told and how many notifications the group's receiver had before.

@@ -317,9 +317,11 @@ receivers:
         .collect();
     let mut shown = format!("{settings:?} {receivers:?}");
     let notifier = crate::notify::Notifier::start(receivers, settings.notify, &metrics, None);
-    notifier.tell(&crate::alert::Change::Fired(crate::alert::samples::burst(
-        3,
-    )));
+    let change = crate::alert::Change::Fired(crate::alert::samples::burst(3));
+    for receiver in &settings.plan.receivers {
+        let told = crate::alert::dispatch::Notification::single(&receiver.name, &change, 0);
+        notifier.tell(told);
+    }
     let left = notifier.shutdown(std::time::Duration::from_secs(2)).await;
     assert_eq!(left.len(), 7, "none was reached: {left:?}");
     drop(guard);

@@ -8,7 +8,7 @@ mod verdicts;
 
 use std::{fmt::Write, sync::Arc};
 
-use super::{Admission, Detection, Engine, Observation, Observer, Settings, SourceId};
+use super::{Admission, Detection, Engine, Observation, Observer, Recording, Settings, SourceId};
 use crate::{
     decode::{Decoded, Framer, Limits, each_event},
     diagnostic::SourceFile,

@@ -248,6 +248,41 @@ fn first_seen() {
     );
 }
 
+/// Of an event that matches only what asks for novelty its text is kept, else its trace: what is
+/// told of it is the same.
+#[test]
+fn what_is_told_does_not_depend_on_what_is_kept() {
+    let new_path = rule(
+        "new-path",
+        "verb: get",
+        "auditwatch:\n  summary: '{{ path }} by {{ principal }} over {{ sourceIPs }}'\n  \
+         novelty: {by: [principal], of: [path, sourceIPs], learn: 7d, forget: 30d}",
+    );
+    let plain = rule("plain", "verb: get", "");
+    let lines = [(0.0, "pods"), (12.0, "secrets")]
+        .map(|(day, resource)| get(resource, "eve", resource, 200, day * 86_400.0));
+    let novel = |text: &str, is_text: bool| {
+        let mut bench = Bench::new(text);
+        for line in &lines {
+            let seen = observe(&mut bench.observer, &line.json(), "east");
+            let kept = seen[0].recording.as_ref();
+            let is_kept = kept.map(|kept| matches!(kept, Recording::Text(..)));
+            assert_eq!(is_kept, Some(is_text));
+        }
+        let mut told = told(&mut bench, &lines);
+        told.retain(|told| told.rule.name == "new-path");
+        told
+    };
+    let told = novel(&new_path, true);
+    assert_eq!(told.len(), 1);
+    assert!(
+        told[0].summary.contains("secrets by eve"),
+        "{}",
+        told[0].summary
+    );
+    assert_eq!(told, novel(&(new_path.clone() + &plain), false));
+}
+
 #[test]
 fn far_above_its_own_past() {
     let text = rule(

@@ -6,7 +6,7 @@ use prometheus::{Registry, TextEncoder};
 
 use super::*;
 use crate::{
-    alert::{Alert, samples},
+    alert::{Alert, Change, samples},
     notify::{Notifier, Told, spawn},
     rule::Severity,
     units::Span,
@@ -62,9 +62,9 @@ impl Scripted {
 }
 
 impl Deliver for Scripted {
-    async fn deliver(&self, message: &Message) -> Result<(), Failure> {
+    async fn deliver(&self, told: &Notification) -> Result<(), Failure> {
         let seconds = self.start.unwrap().elapsed().as_secs();
-        let attempt = (seconds, message.alert().id.to_string(), message.dropped);
+        let attempt = (seconds, told.alerts[0].id.to_string(), told.missed);
         self.attempts.lock().unwrap().push(attempt);
         let next = self.script.lock().unwrap().pop_front();
         match next.unwrap_or(if self.dead { Does::Hangs } else { Does::Takes }) {
@@ -79,13 +79,14 @@ fn fails(reason: Reason) -> Does {
     Does::Fails(Failure::passing(reason, "it failed", "look"))
 }
 
-fn fired(id: &str, severity: Severity) -> Change {
+fn fired(receiver: &Arc<str>, id: &str, severity: Severity) -> Notification {
     let alert = Alert::clone(&samples::burst(1));
-    Change::Fired(Arc::new(Alert {
+    let alert = Arc::new(Alert {
         id: id.into(),
         rule: samples::rule(severity),
         ..alert
-    }))
+    });
+    Notification::single(receiver, &Change::Fired(alert), 0)
 }
 
 /// Receivers that run, their metrics, and their orderly end.
@@ -109,11 +110,7 @@ impl Running {
                 &metrics,
                 None,
             );
-            Told {
-                min_level: Severity::Informational,
-                lane,
-                task,
-            }
+            (Arc::clone(&lane.name), Told { lane, task })
         };
         let notifier = Notifier {
             lanes: receivers.iter().map(told).collect(),
@@ -127,7 +124,14 @@ impl Running {
 
     fn tell(&self, ids: &[&str]) {
         for id in ids {
-            self.notifier.tell(&fired(id, Severity::High));
+            self.tell_one(id, Severity::High);
+        }
+    }
+
+    /// Tells every receiver.
+    fn tell_one(&self, id: &str, severity: Severity) {
+        for receiver in self.notifier.lanes.keys() {
+            self.notifier.tell(fired(receiver, id, severity));
         }
     }
 
@@ -232,7 +236,7 @@ async fn a_dead_receiver_delays_nobody_and_what_is_severe_stays() {
         Severity::High,
     ];
     for (n, severity) in levels.into_iter().cycle().take(12).enumerate() {
-        running.notifier.tell(&fired(&n.to_string(), severity));
+        running.tell_one(&n.to_string(), severity);
         tokio::task::yield_now().await;
     }
     sleep(Duration::from_secs(1)).await;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    disk::{Disk, DiskFile, Identity, is_absence},
+    disk::{Disk, DiskFile, Identity},
     held::{HeldFile, Kinship},
     mark::Mark,
     rotated::{Generation, generation_of, stem, without_packing},
@@ -21,14 +21,24 @@ const FOUND_MAX: usize = 1024;
 /// What is known of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kin {
-    /// It is held open.
-    Held,
+    /// It is held open, and this mark is of it.
+    Held(u64),
     /// It has the content that this mark is of: it is the file, or a copy of it.
     Same(u64),
     /// It has the beginning of that content, but less than was read.
     Shorter(u64),
     /// It was never met.
     Unknown,
+}
+
+impl Kin {
+    /// The mark of its content.
+    pub(super) fn serial(self) -> Option<u64> {
+        match self {
+            Self::Held(serial) | Self::Same(serial) | Self::Shorter(serial) => Some(serial),
+            Self::Unknown => None,
+        }
+    }
 }
 
 /// One file beside the live one.
@@ -72,7 +82,7 @@ pub(super) fn kin_of<F: DiskFile>(file: &HeldFile<F>, marks: &[(u64, Mark)]) -> 
 pub(super) fn look_beside<D: Disk>(
     disk: &D,
     path: &Path,
-    holds: impl Fn(Identity) -> bool,
+    held: impl Fn(Identity) -> Option<u64>,
     newcomer: Option<Identity>,
     marks: &[(u64, Mark)],
 ) -> Beside {
@@ -94,7 +104,7 @@ pub(super) fn look_beside<D: Disk>(
         let names = match disk.names(&directory) {
             Ok(names) => names,
             Err(error) => {
-                beside.is_shaky |= is_absence(&error);
+                beside.is_shaky |= is_passing(&error);
                 continue;
             }
         };
@@ -112,7 +122,7 @@ pub(super) fn look_beside<D: Disk>(
             if is_being_packed || place == path {
                 continue;
             }
-            match look_at(disk, place, &holds, &mut seen, marks) {
+            match look_at(disk, place, &held, &mut seen, marks) {
                 Ok(Some(mut found)) => {
                     found.generation = live_names.iter().find_map(|live| generation_of(live, name));
                     if let Some(Generation::Stamp(stamp)) = found.generation {
@@ -121,7 +131,7 @@ pub(super) fn look_beside<D: Disk>(
                     beside.found.push(found);
                 }
                 Ok(None) => {}
-                Err(error) => beside.is_shaky |= is_absence(&error),
+                Err(error) => beside.is_shaky |= is_passing(&error),
             }
         }
     }
@@ -129,10 +139,15 @@ pub(super) fn look_beside<D: Disk>(
     beside
 }
 
+/// Whether it may go better the next time: a name that was moved on, a disk that stumbled.
+fn is_passing(error: &io::Error) -> bool {
+    error.kind() != io::ErrorKind::PermissionDenied
+}
+
 fn look_at<D: Disk>(
     disk: &D,
     path: PathBuf,
-    holds: impl Fn(Identity) -> bool,
+    held: impl Fn(Identity) -> Option<u64>,
     seen: &mut BTreeSet<Identity>,
     marks: &[(u64, Mark)],
 ) -> io::Result<Option<Found>> {
@@ -140,11 +155,12 @@ fn look_at<D: Disk>(
     if !looked.is_file || seen.contains(&looked.identity) {
         return Ok(None);
     }
-    let (kin, is_packed) = if holds(looked.identity) {
-        (Kin::Held, false)
-    } else {
-        let file = HeldFile::open_rotated(disk, &path)?;
-        (kin_of(&file, marks)?, file.is_packed())
+    let (kin, is_packed) = match held(looked.identity) {
+        Some(serial) => (Kin::Held(serial), false),
+        None => {
+            let file = HeldFile::open_rotated(disk, &path)?;
+            (kin_of(&file, marks)?, file.is_packed())
+        }
     };
     seen.insert(looked.identity);
     Ok(Some(Found {

@@ -2,15 +2,29 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::mark::Mark;
-use crate::store::Kept;
+use serde::{Deserialize, Serialize};
+
+use super::mark::{Mark, read_time, write_time};
+use crate::{
+    store::Kept,
+    units::{Span, Time},
+};
 
 /// How many files of one path are remembered that were read to their end, so that a rotated or
 /// compressed copy is known when it is met again.
 const DONE_MAX: usize = 128;
 
-/// The part under which it is kept that the source has been read before.
+/// The part under which it is kept when the source was first read.
 const STARTED: &str = "";
+
+/// By how much a file system's stamps and those in names may lie behind the clock.
+const COARSE: Span = Span::from_micros(100_000);
+
+#[derive(Serialize, Deserialize)]
+struct Started {
+    #[serde(serialize_with = "write_time", deserialize_with = "read_time")]
+    started: Time,
+}
 
 /// What is to be kept of one part; without a value it is forgotten.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,16 +42,21 @@ pub(super) struct Book {
     /// What changed without a block that could carry it.
     notes: VecDeque<Note>,
     is_first: bool,
+    started: Time,
 }
 
 impl Book {
     /// Takes up what was kept, and says what of it cannot be read.
-    pub(super) fn restore(kept: &Kept) -> (Self, Vec<String>) {
+    pub(super) fn restore(kept: &Kept, now: Time) -> (Self, Vec<String>) {
+        let started = kept
+            .get(STARTED)
+            .and_then(|value| serde_json::from_str(value).ok());
         let mut book = Self {
             marks: BTreeMap::new(),
             next: 1,
             notes: VecDeque::new(),
             is_first: kept.is_empty(),
+            started: started.map_or(now, |Started { started }| started),
         };
         let mut problems = Vec::new();
         for (part, value) in kept.iter().filter(|(part, _)| &***part != STARTED) {
@@ -57,7 +76,8 @@ impl Book {
             }
         }
         if book.is_first {
-            book.note(STARTED, Some(r#"{"started":true}"#.to_owned()));
+            let started = serde_json::to_string(&Started { started: now });
+            book.note(STARTED, started.ok());
         }
         (book, problems)
     }
@@ -65,6 +85,11 @@ impl Book {
     /// Whether the source was never read before.
     pub(super) fn is_first(&self) -> bool {
         self.is_first
+    }
+
+    /// Since when files that were rotated away unseen are missed.
+    pub(super) fn started(&self) -> Time {
+        self.started.minus(COARSE)
     }
 
     /// The marks of a path's files, oldest first.
@@ -131,7 +156,8 @@ impl Book {
         self.notes.drain(..)
     }
 
-    fn keep(&mut self, serial: u64) {
+    /// Keeps a mark as it is, without a block.
+    pub(super) fn keep(&mut self, serial: u64) {
         let note = self.change(serial, |_| {});
         self.notes.extend(note);
     }

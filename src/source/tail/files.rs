@@ -12,13 +12,13 @@ use super::{
     beside::{Kin, kin_of},
     book::Book,
     disk::Disk,
-    follow::{Follow, Given, Out, Progress},
+    follow::{Follow, Out, Progress},
     held::HeldFile,
     mark::Mark,
     pattern,
     settings::{Beginning, TailSettings},
 };
-use crate::{decode::Limits, store::Kept};
+use crate::{decode::Limits, store::Kept, units::Time};
 
 /// The most files that one pattern follows.
 const FOLLOWS_MAX: usize = 256;
@@ -39,18 +39,18 @@ pub(super) struct Files<D: Disk> {
 pub(super) struct TooMany(pub(super) PathBuf);
 
 impl<D: Disk> Files<D> {
-    /// Goes on where `kept` says, or begins at `from` when it says nothing; also tells what of
-    /// it cannot be read.
+    /// Goes on where `kept` says, or begins where the settings do when it says nothing; also
+    /// tells what of it cannot be read.
     pub(super) fn new(
         disk: D,
         settings: &TailSettings,
         limits: Limits,
-        from: Beginning,
+        now: Time,
         kept: &Kept,
     ) -> (Self, Vec<String>) {
-        let (book, problems) = Book::restore(kept);
+        let (book, problems) = Book::restore(kept, now);
         let from = if book.is_first() {
-            from
+            settings.from.at(now)
         } else {
             Beginning::Start
         };
@@ -101,20 +101,18 @@ impl<D: Disk> Files<D> {
             return Ok(Progress::Idle);
         };
         let progress = follow.step(now, &mut self.book, out);
-        let notes = self.book.take_notes();
-        out.given.extend(notes.map(|note| Given {
-            block: None,
-            note: Some(note),
-        }));
+        out.notes(&mut self.book);
         progress
     }
 
     /// Opens what is new at a path and says how many bytes wait there, without reading.
     pub(super) fn look(&mut self, index: usize, now: Duration, out: &mut Out) -> io::Result<u64> {
-        match self.follows.get_mut(index) {
-            Some(follow) => follow.look(now, &mut self.book, out),
-            None => Ok(0),
-        }
+        let Some(follow) = self.follows.get_mut(index) else {
+            return Ok(0);
+        };
+        let unread = follow.look(now, &mut self.book, out);
+        out.notes(&mut self.book);
+        unread
     }
 
     /// Finds new matches of a pattern.
@@ -176,7 +174,7 @@ impl<D: Disk> Files<D> {
             Kin::Same(serial) | Kin::Shorter(serial) => {
                 self.book.get(serial).is_some_and(|mark| mark.path != name)
             }
-            Kin::Held | Kin::Unknown => false,
+            Kin::Held(_) | Kin::Unknown => false,
         };
         match HeldFile::open(&self.disk, path).and_then(|file| kin_of(&file, &marks)) {
             Ok(kin) => !met_elsewhere(kin),

@@ -1,6 +1,7 @@
 //! Follows one path: asks the plan what to do, does it, and gives out blocks and bookmarks.
 
 use std::{
+    collections::BTreeMap,
     io,
     path::{Path, PathBuf},
     time::Duration,
@@ -84,6 +85,16 @@ pub(super) struct Out {
     pub(super) changes: Vec<Change>,
 }
 
+impl Out {
+    /// Takes the bookmarks that no block carries.
+    pub(super) fn notes(&mut self, book: &mut Book) {
+        self.given.extend(book.take_notes().map(|note| Given {
+            block: None,
+            note: Some(note),
+        }));
+    }
+}
+
 /// What one step did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Progress {
@@ -110,8 +121,15 @@ pub(super) struct Follow<D: Disk> {
     pub(super) from: Beginning,
     /// Whether the files beside the path have been looked at once.
     pub(super) is_settled: bool,
+    /// What was at the path when it was last looked at.
+    pub(super) at_path: Option<Identity>,
+    /// Contents whose first line was seen long after their file was opened, and when that was:
+    /// the file may have had others before, of which there are copies.
+    pub(super) doubtful: BTreeMap<u64, Time>,
     /// When to look beside the path for what is missing.
     pub(super) look_beside_at: Duration,
+    /// Since when, and how often, looks beside the path have been disturbed.
+    pub(super) disturbed: Option<(Duration, u32)>,
     pub(super) limits: Limits,
     buffer: Vec<u8>,
 }
@@ -161,7 +179,10 @@ impl<D: Disk> Follow<D> {
             missing,
             from,
             is_settled: false,
+            at_path: None,
+            doubtful: BTreeMap::new(),
             look_beside_at: Duration::ZERO,
+            disturbed: None,
             limits,
             buffer: Vec::new(),
         }
@@ -188,12 +209,17 @@ impl<D: Disk> Follow<D> {
 
     /// Whether one of the held files is this one.
     pub(super) fn holds(&self, identity: Identity) -> bool {
-        self.held
-            .iter()
-            .any(|reading| reading.file.identity() == identity)
+        self.serial_of(identity).is_some()
     }
 
-    /// Opens the file at the path if it is a new one, and says how many bytes wait to be read.
+    /// The mark of the held file that is this one.
+    pub(super) fn serial_of(&self, identity: Identity) -> Option<u64> {
+        let mut held = self.held.iter();
+        let reading = held.find(|reading| reading.file.identity() == identity)?;
+        Some(reading.serial)
+    }
+
+    /// Settles which files are which, and says how many bytes wait to be read.
     /// Never reads, so it can be called while the pipeline is full.
     pub(super) fn look(
         &mut self,
@@ -202,17 +228,24 @@ impl<D: Disk> Follow<D> {
         out: &mut Out,
     ) -> io::Result<u64> {
         let mut look = self.see(now, book)?;
-        if self.plan.next(&look) == Step::Open {
-            self.open(now, book, out)?;
-            look = self.see(now, book)?;
+        match self.plan.next(&look) {
+            Step::Open => self.open(now, book, out)?,
+            Step::Restart(index) => self.restart(index, now, book, out)?,
+            _ => return Ok(self.unread(&look)),
         }
-        let unread = self.plan.held().zip(&look.held);
-        Ok(unread
-            .map(|(held, seen)| seen.len.saturating_sub(held.offset))
-            .sum())
+        look = self.see(now, book)?;
+        Ok(self.unread(&look))
     }
 
-    /// Does one thing. The last block that is given out comes with the bookmark of its end.
+    /// How many bytes there are that were not read.
+    fn unread(&self, look: &Look) -> u64 {
+        let unread = self.plan.held().zip(&look.held);
+        unread
+            .map(|(held, seen)| seen.len.saturating_sub(held.offset))
+            .sum()
+    }
+
+    /// Does one thing. Each block that is given out comes with the bookmark of its end.
     pub(super) fn step(
         &mut self,
         now: Duration,
@@ -221,12 +254,19 @@ impl<D: Disk> Follow<D> {
     ) -> io::Result<Progress> {
         let look = self.see(now, book)?;
         let step = self.plan.next(&look);
-        if step != Step::Open && self.is_to_look_beside(now) {
+        let is_open = matches!(step, Step::Open | Step::Restart(_));
+        if !is_open && self.is_to_look_beside(now) {
             let changes = out.changes.len();
             self.take_in(now, None, book, out)?;
             if out.changes.len() > changes {
                 return Ok(Progress::Changed);
             }
+        }
+        if let Step::Read(index) | Step::Close(index) = step
+            && self.is_doubtful(index)
+        {
+            // What may have come before it is looked for first.
+            return Ok(Progress::Idle);
         }
         match step {
             Step::Open => {
@@ -251,7 +291,12 @@ impl<D: Disk> Follow<D> {
         }
     }
 
-    fn see(&mut self, now: Duration, book: &Book) -> io::Result<Look> {
+    fn is_doubtful(&self, index: usize) -> bool {
+        let reading = self.held.get(index);
+        reading.is_some_and(|reading| self.doubtful.contains_key(&reading.serial))
+    }
+
+    fn see(&mut self, now: Duration, book: &mut Book) -> io::Result<Look> {
         let at_path = match self.disk.look(&self.path) {
             Ok(looked) => Some(looked.identity),
             Err(error) if is_absence(&error) => None,
@@ -261,9 +306,13 @@ impl<D: Disk> Follow<D> {
                 None => return Err(error),
             },
         };
+        self.at_path = at_path;
         let mut held = Vec::with_capacity(self.held.len());
         for (reading, holding) in self.held.iter_mut().zip(self.plan.held()) {
             let mark = book.get(reading.serial);
+            let blank_since = mark
+                .filter(|mark| mark.is_blank())
+                .map(|mark| mark.modified);
             let (trail, offset) =
                 mark.map_or((Print::default(), 0), |mark| (mark.trail, mark.offset));
             let seen = match reading.file.look(trail, offset, holding.offset) {
@@ -274,6 +323,16 @@ impl<D: Disk> Follow<D> {
                 },
                 seen => seen?,
             };
+            if let Some(since) = blank_since
+                && !seen.rewritten
+                && reading.file.fingerprint().bytes > 0
+            {
+                // Only now can it be told from others.
+                self.doubtful.insert(reading.serial, since);
+                reading.note(book, |_| {});
+                self.is_settled = false;
+                self.look_beside_at = now;
+            }
             held.push(seen);
         }
         Ok(Look { at_path, held, now })
@@ -329,8 +388,8 @@ impl<D: Disk> Follow<D> {
         let mut reading = self.held.remove(index);
         self.plan.closed(index);
         let looked = reading.file.looked();
-        out.given
-            .extend(reading.note(book, |mark| mark.len = looked.len));
+        reading.note(book, |mark| mark.len = looked.len);
+        book.keep(reading.serial);
         out.changes.push(Change::Truncated);
         self.missing.push(Missing {
             serial: reading.serial,
@@ -355,28 +414,26 @@ impl<D: Disk> Follow<D> {
 impl<F: DiskFile> Reading<F> {
     /// Gives out the whole records that were read.
     pub(super) fn give(&mut self, book: &mut Book, out: &mut Out) {
-        let before = out.given.len();
-        let mut trail = Print::default();
+        out.notes(book);
         while let Some(block) = self.framer.next_block() {
-            trail = Print::of_trail(&block.bytes);
-            let block = Some(block);
-            out.given.push(Given { block, note: None });
-        }
-        if let Some(last) = out.given[before..].last_mut() {
             let offset = self.framer.consumed();
+            let trail = Print::of_trail(&block.bytes);
             let note = self.note(book, |mark| {
                 mark.offset = offset;
                 mark.trail = trail;
             });
-            last.note = note.and_then(|given| given.note);
+            out.given.push(Given {
+                block: Some(block),
+                note,
+            });
         }
     }
 
     /// Writes into the book what the file looks like.
-    fn note(&self, book: &mut Book, change: impl FnOnce(&mut Mark)) -> Option<Given> {
+    fn note(&self, book: &mut Book, change: impl FnOnce(&mut Mark)) -> Option<Note> {
         let (looked, fingerprint) = (self.file.looked(), self.file.fingerprint());
         let is_packed = self.file.is_packed();
-        let note = book.change(self.serial, |mark| {
+        book.change(self.serial, |mark| {
             if !is_packed {
                 mark.file = looked.identity;
                 mark.len = looked.len;
@@ -386,10 +443,6 @@ impl<F: DiskFile> Reading<F> {
                 mark.fingerprint = fingerprint;
             }
             change(mark);
-        })?;
-        Some(Given {
-            block: None,
-            note: Some(note),
         })
     }
 }

@@ -21,8 +21,10 @@ pub(super) struct HeldFile<F: DiskFile> {
     file: Arc<F>,
     /// What it looked like when it was still what is being read.
     looked: Looked,
-    /// The first bytes that are there as long as it is the same file.
-    start: Vec<u8>,
+    /// How long its first line is, as far as it is there.
+    head: usize,
+    /// That line's last bytes: they stay as long as it is the same file.
+    head_last: Vec<u8>,
     fingerprint: Print,
     is_fingerprint_whole: bool,
     packed: Option<Packed<F>>,
@@ -72,7 +74,8 @@ impl<F: DiskFile> HeldFile<F> {
         let mut held = Self {
             looked: file.look()?,
             file,
-            start: Vec::new(),
+            head: 0,
+            head_last: Vec::new(),
             fingerprint: Print::default(),
             is_fingerprint_whole: false,
             packed: None,
@@ -107,7 +110,8 @@ impl<F: DiskFile> HeldFile<F> {
     }
 
     fn know(&mut self, head: &Head) {
-        head.start().clone_into(&mut self.start);
+        self.head = head.len();
+        head.last().clone_into(&mut self.head_last);
         self.fingerprint = head.print();
         self.is_fingerprint_whole = head.is_whole();
     }
@@ -142,13 +146,17 @@ impl<F: DiskFile> HeldFile<F> {
             });
         }
         let len = now.len;
-        let mut start = vec![0; self.start.len()];
-        let there = read_full(&*self.file, &mut start, 0)?;
-        let rewritten = start[..there] != self.start
+        let mut last = vec![0; self.head_last.len()];
+        let there = read_full(
+            &*self.file,
+            &mut last,
+            (self.head - self.head_last.len()) as u64,
+        )?;
+        let rewritten = last[..there] != self.head_last
             || (len >= offset && !self.trail_is_there(trail, offset)?);
         if !rewritten && len >= read {
             self.looked = now;
-            if !self.is_fingerprint_whole && len > u64::from(self.fingerprint.bytes) {
+            if !self.is_fingerprint_whole && len > self.head as u64 {
                 let head = Head::read(|into, offset| self.file.read_at(into, offset))?;
                 self.know(&head);
             }
@@ -189,18 +197,22 @@ impl<F: DiskFile> HeldFile<F> {
 
     /// What the file, which begins with `head`, has to do with a mark.
     pub(super) fn kinship(&self, head: &Head, mark: &Mark) -> io::Result<Kinship> {
-        // Of an empty file, or one that begins with a hole, only the inode tells.
-        let is_kin = match mark.fingerprint.bytes {
-            0 => self.identity() == mark.file,
-            _ => head.had(mark.fingerprint),
-        };
-        Ok(if !is_kin {
+        let has_trail = || self.trail_is_there(mark.trail, mark.offset);
+        let is_blank = head.print().bytes == 0;
+        Ok(if mark.fingerprint.bytes == 0 {
+            // It had no whole line, or begins with a hole. Its inode alone tells nothing: it may
+            // be that of another file by now. But where there is nothing to read, it will do.
+            let is_read = mark.done && is_blank && self.looked.len == mark.len;
+            let is_kin = (is_read && self.identity() == mark.file)
+                || (mark.trail.bytes > 0 && !self.is_packed() && has_trail()?);
+            if is_kin { Kinship::Same } else { Kinship::None }
+        } else if head.print() != mark.fingerprint {
             Kinship::None
         } else if self.is_packed() {
             Kinship::Same
         } else if self.looked.len < mark.offset {
             Kinship::Shorter
-        } else if self.trail_is_there(mark.trail, mark.offset)? {
+        } else if has_trail()? {
             Kinship::Same
         } else {
             Kinship::None
@@ -274,7 +286,8 @@ impl<F: DiskFile> Packed<F> {
             Ok(0) => self.is_over = true,
             Ok(count) => self.at += *count as u64,
             Err(error) if decode::is_corruption(error) => self.is_over = true,
-            Err(_) => {}
+            // A reader that met an error is of no use any more.
+            Err(_) => self.reader = None,
         }
         read
     }

@@ -8,8 +8,13 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::disk::{Identity, Looked};
 use crate::units::Time;
 
-/// How many of a file's first bytes tell it from others, unless its first line is longer.
-const HEAD_BYTES: usize = 1024;
+/// A file's first line tells it from others, unless it is shorter than this: then as many lines
+/// as it takes. No audit event is as short.
+const HEAD_BYTES: usize = 128;
+
+/// How many bytes are read at first to find the first line's end, and how many of the last ones
+/// before it are looked at again each time.
+const PIECE_BYTES: usize = 1024;
 
 /// The most first bytes that are taken, however long the first line is.
 const HEAD_BYTES_MAX: usize = 8 << 20;
@@ -44,9 +49,15 @@ impl Print {
         }
     }
 
-    /// The print of the last bytes before a position: of what was read, or of a file.
+    /// The print of the last bytes before a position: of what was read, or of a file. Less than a
+    /// line tells nothing.
     pub(super) fn of_trail(read: &[u8]) -> Self {
-        Self::of(&read[read.len().saturating_sub(TRAIL_BYTES)..])
+        let trail = &read[read.len().saturating_sub(TRAIL_BYTES)..];
+        if trail.len() >= HEAD_BYTES && trail.ends_with(b"\n") {
+            Self::of(trail)
+        } else {
+            Self::default()
+        }
     }
 
     /// Whether these are the bytes that it was taken of.
@@ -55,9 +66,9 @@ impl Print {
     }
 }
 
-/// A file's first bytes: 1 KiB, and the whole first line when that is longer. An audit event
-/// ends with its stamps, so no two lines are the same, whatever a caller asks for; but a line's
-/// first thousands of bytes are the caller's to choose.
+/// A file's first line. An audit event ends with its stamps, so no two lines are the same,
+/// whatever a caller asks for; but a line's first thousands of bytes are the caller's to choose,
+/// so less than a line tells nothing.
 #[derive(Debug)]
 pub(super) struct Head(Vec<u8>);
 
@@ -66,56 +77,57 @@ impl Head {
     pub(super) fn read(
         mut read_at: impl FnMut(&mut [u8], u64) -> io::Result<usize>,
     ) -> io::Result<Self> {
-        let mut head = Self(Vec::new());
-        let mut room = HEAD_BYTES;
-        while !head.is_whole() {
-            let start = head.0.len();
-            head.0.resize(room.min(HEAD_BYTES_MAX), 0);
-            let read = read_at(&mut head.0[start..], start as u64);
-            head.0.truncate(start + *read.as_ref().unwrap_or(&0));
-            if read? == 0 {
+        let mut head = Vec::new();
+        let mut room = PIECE_BYTES;
+        loop {
+            let start = head.len();
+            head.resize(room, 0);
+            let read = read_at(&mut head[start..], start as u64);
+            head.truncate(start + *read.as_ref().unwrap_or(&0));
+            if let Some(end) = end(&head) {
+                head.truncate(end);
                 break;
             }
-            if head.0.len() == room {
-                room *= 4;
+            if read? == 0 || head.len() >= HEAD_BYTES_MAX {
+                break;
+            }
+            if head.len() == room {
+                room = (room * 4).min(HEAD_BYTES_MAX);
             }
         }
-        if let Some(end) = memchr::memchr(b'\n', &head.0) {
-            head.0.truncate((end + 1).max(HEAD_BYTES));
-        }
-        Ok(head)
+        Ok(Self(head))
     }
 
     /// Whether it stays the same when the file grows.
     pub(super) fn is_whole(&self) -> bool {
-        let len = self.0.len();
-        len >= HEAD_BYTES_MAX || (len >= HEAD_BYTES && memchr::memchr(b'\n', &self.0).is_some())
+        self.0.len() >= HEAD_BYTES_MAX || end(&self.0).is_some()
     }
 
-    /// Its print. Less than a line tells nothing: all events begin alike, and holes do.
+    /// Its print, once it is whole. A hole of NULs tells nothing.
     pub(super) fn print(&self) -> Print {
-        let has_line = memchr::memchr(b'\n', &self.0).is_some();
-        let is_hole = self.0.iter().all(|byte| *byte == 0);
-        if has_line || (self.is_whole() && !is_hole) {
+        if self.is_whole() && self.0.iter().any(|byte| *byte != 0) {
             Print::of(&self.0)
         } else {
             Print::default()
         }
     }
 
-    /// Whether a file that begins like this had this print, perhaps when it was shorter.
-    pub(super) fn had(&self, print: Print) -> bool {
-        print.bytes > 0
-            && self
-                .0
-                .get(..print.bytes as usize)
-                .is_some_and(|first| print.is_of(first))
+    /// How many bytes it has.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
     }
 
-    /// At most the first 1 KiB.
-    pub(super) fn start(&self) -> &[u8] {
-        &self.0[..self.0.len().min(HEAD_BYTES)]
+    /// Its last bytes, at most 1 KiB. A caller cannot choose these, nor is a hole there.
+    pub(super) fn last(&self) -> &[u8] {
+        &self.0[self.0.len().saturating_sub(PIECE_BYTES)..]
     }
+}
+
+/// Where the first line ends that does not end too early.
+fn end(bytes: &[u8]) -> Option<usize> {
+    let least = HEAD_BYTES - 1;
+    let found = memchr::memchr(b'\n', bytes.get(least..)?)?;
+    Some(least + found + 1)
 }
 
 /// Up to where one file was read, and how to know it again. Written as JSON into the state.
@@ -142,11 +154,11 @@ pub struct Mark {
     pub done: bool,
 }
 
-fn write_time<S: Serializer>(time: &Time, to: S) -> Result<S::Ok, S::Error> {
+pub(super) fn write_time<S: Serializer>(time: &Time, to: S) -> Result<S::Ok, S::Error> {
     to.collect_str(time)
 }
 
-fn read_time<'de, D: Deserializer<'de>>(from: D) -> Result<Time, D::Error> {
+pub(super) fn read_time<'de, D: Deserializer<'de>>(from: D) -> Result<Time, D::Error> {
     let text = String::deserialize(from)?;
     Time::parse(&text).ok_or_else(|| D::Error::custom("not a time"))
 }
@@ -164,6 +176,11 @@ impl Mark {
             modified: looked.modified,
             done: false,
         }
+    }
+
+    /// Whether nothing is known of the content: it had no whole line yet.
+    pub(super) fn is_blank(&self) -> bool {
+        self.fingerprint.bytes == 0 && self.trail.bytes == 0
     }
 
     /// The JSON that is kept.
@@ -189,23 +206,14 @@ mod tests {
     }
 
     #[test]
-    fn a_head_grows_with_its_file_until_its_first_line_is_whole() {
-        let line = format!("{}\n", "a".repeat(3000));
-        let content = line.repeat(3);
-        let mut prints = Vec::new();
-        for len in [0, 10, 1500, 3000, 3001, 5000, 9003] {
-            prints.push(head(&content.as_bytes()[..len]).print());
-        }
-        let bytes: Vec<u32> = prints.iter().map(|print| print.bytes).collect();
-        assert_eq!(bytes, [0, 0, 0, 0, 3001, 3001, 3001]);
-        let now = head(content.as_bytes());
-        assert!(now.had(prints[4]) && now.had(prints[6]));
-        assert!(!now.had(prints[0]), "of an empty file nothing is known");
-        assert!(!head(&content.as_bytes()[..2999]).had(prints[4]));
+    fn a_head_is_the_first_line_as_soon_as_it_is_whole() {
+        let content = format!("{}\n", "a".repeat(3000)).repeat(3);
+        let bytes = |len: usize| head(&content.as_bytes()[..len]).print().bytes;
+        let prints = [0, 10, 1500, 3000, 3001, 5000, 9003].map(bytes);
+        assert_eq!(prints, [0, 0, 0, 0, 3001, 3001, 3001]);
         let short = "ab\n".repeat(1000);
-        let (young, old) = (head(&short.as_bytes()[..500]), head(short.as_bytes()));
-        assert_eq!((young.print().bytes, old.print().bytes), (500, 1024));
-        assert!(old.had(young.print()) && !young.had(old.print()));
+        let bytes = |len: usize| head(&short.as_bytes()[..len]).print().bytes;
+        assert_eq!([126, 128, 129, 3000].map(bytes), [0, 0, 129, 129]);
     }
 
     #[test]

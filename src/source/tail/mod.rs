@@ -7,6 +7,7 @@
 mod beside;
 mod book;
 mod check;
+mod choice;
 mod counts;
 mod disk;
 mod files;
@@ -22,6 +23,8 @@ mod since;
 mod tailer;
 mod watch;
 
+#[cfg(test)]
+mod simulation;
 #[cfg(test)]
 mod tests;
 

@@ -91,9 +91,15 @@ impl Plan {
         self.held.iter()
     }
 
-    /// What to do next. A newcomer is opened first, since it may be rotated away and removed
-    /// while older files are read; then files are read oldest first.
+    /// What to do next. First it is settled which files are which: one that was overwritten is
+    /// another, and a newcomer may be rotated away and removed while older files are read. Then
+    /// files are read, oldest first.
     pub fn next(&mut self, look: &Look) -> Step {
+        let mut pairs = self.held.iter().zip(&look.held);
+        if let Some(index) = pairs.position(|(held, seen)| seen.len < held.offset || seen.rewritten)
+        {
+            return Step::Restart(index);
+        }
         if let Some(identity) = look.at_path
             && self.has_room()
             && !self.held.iter().any(|held| held.identity == identity)
@@ -102,9 +108,6 @@ impl Plan {
         }
         let newest = self.held.len().saturating_sub(1);
         for (index, (held, seen)) in self.held.iter_mut().zip(&look.held).enumerate() {
-            if seen.len < held.offset || seen.rewritten {
-                return Step::Restart(index);
-            }
             if seen.len > held.offset {
                 held.quiet_since = None;
                 return Step::Read(index);

@@ -4,9 +4,10 @@
 use std::{collections::BTreeSet, io, path::Path, time::Duration};
 
 use super::{
-    beside::{Beside, Found, Kin, kin_of, look_beside},
+    beside::{Beside, Kin, kin_of, look_beside},
     book::Book,
-    disk::{Disk, Identity, is_absence},
+    choice::{Choice, NEWCOMER, Newcomer, Take},
+    disk::{Disk, is_absence},
     follow::{Change, Follow, Given, Missing, Out, Reading},
     held::HeldFile,
     mark::Mark,
@@ -19,17 +20,15 @@ use crate::decode::Framer;
 /// How often files are looked for that are missing.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
-/// A file to hold, and what it is.
-enum Take {
-    /// One beside the path: more of a known content, or a new one.
-    Beside(Found, Option<u64>),
-    /// The one that was opened at the path.
-    Newcomer(Option<u64>),
-}
+/// How often it is looked, while nothing is at the path, whether a file came and went unseen.
+const LOOK_EVERY_ABSENT: Duration = Duration::from_secs(5);
+
+/// How often a look beside the path is tried again that was disturbed, at least.
+const LOOKS: u32 = 5;
 
 impl<D: Disk> Follow<D> {
     pub(super) fn is_to_look_beside(&self, now: Duration) -> bool {
-        (!self.missing.is_empty() || !self.is_settled)
+        (!self.missing.is_empty() || !self.is_settled || self.at_path.is_none())
             && now >= self.look_beside_at
             && self.plan.has_room()
     }
@@ -46,109 +45,72 @@ impl<D: Disk> Follow<D> {
         book: &mut Book,
         out: &mut Out,
     ) -> io::Result<()> {
-        self.look_beside_at = now + LOOK_EVERY;
         let marks: Vec<(u64, Mark)> = book
             .of(&self.name)
             .map(|(serial, mark)| (serial, mark.clone()))
             .collect();
-        let beside = if marks.is_empty() && !matches!(self.from, Beginning::Since(_)) {
-            Beside::default()
-        } else {
-            let at_path = newcomer.as_ref().map(HeldFile::identity);
-            look_beside(
-                &self.disk,
-                &self.path,
-                |identity| self.holds(identity),
-                at_path,
-                &marks,
-            )
-        };
         let kin = match &newcomer {
             Some(file) => kin_of(file, &marks)?,
             None => Kin::Unknown,
         };
-        let at_path = newcomer
-            .as_ref()
-            .map(|file| (file.identity(), kin, file.looked().len));
-        let takes = self.choose(&beside, &marks, at_path);
+        // A copy of the newcomer has nothing else in it.
+        let mut known = marks.clone();
+        known.extend(newcomer.as_ref().map(|file| {
+            let mark = Mark::new(&self.name, file.looked(), file.fingerprint(), 0);
+            (NEWCOMER, mark)
+        }));
+        let at_path = newcomer.as_ref().map(HeldFile::identity);
+        let held = |identity| self.serial_of(identity);
+        let beside = look_beside(&self.disk, &self.path, held, at_path, &known);
+        let choice = Choice {
+            beside: &beside,
+            marks: &marks,
+            missing: self.missing.iter().map(|missing| missing.serial).collect(),
+            newcomer: newcomer.as_ref().map(|file| Newcomer {
+                identity: file.identity(),
+                len: file.looked().len,
+                kin,
+            }),
+            is_sure: !self.is_disturbed(beside.is_shaky, now),
+            doubtful: self.doubtful.values().min().copied(),
+            since: match (marks.last(), self.from) {
+                (Some((_, newest)), _) => newest.modified,
+                (None, Beginning::Since(cutoff)) => cutoff,
+                (None, _) => book.started(),
+            },
+        };
+        let is_sure = choice.is_sure;
+        let takes = choice.takes();
         let resumed: BTreeSet<u64> = takes.iter().filter_map(Take::serial).collect();
-        if self.hold_all(takes, newcomer, book, out)? && !beside.is_shaky {
+        if self.hold_all(takes, newcomer, book, out)? && is_sure {
             self.is_settled = true;
-            self.forget_gone(&beside, &marks, &resumed, book);
+            for serial in std::mem::take(&mut self.doubtful).into_keys() {
+                book.keep(serial);
+            }
+            self.settle_blanks(book);
+            if !beside.is_shaky {
+                self.forget_gone(&beside, &marks, &resumed, book);
+            }
         }
         self.give_up(now, &beside, &resumed, book, out);
+        let pause = if self.missing.is_empty() && self.is_settled {
+            LOOK_EVERY_ABSENT
+        } else {
+            LOOK_EVERY
+        };
+        self.look_beside_at = now + pause;
         Ok(())
     }
 
-    /// What to hold, in the order of the contents.
-    fn choose(
-        &self,
-        beside: &Beside,
-        marks: &[(u64, Mark)],
-        newcomer: Option<(Identity, Kin, u64)>,
-    ) -> Vec<Take> {
-        let mut resumed: Vec<(u64, Take)> = Vec::new();
-        let mut newcomer_is = None;
-        for (serial, mark) in marks {
-            let serial = *serial;
-            let is_missing = self.missing.iter().any(|missing| missing.serial == serial);
-            // Its writer went on after it was closed.
-            let has_grown = |identity: Identity, len: Option<u64>| {
-                mark.done && identity == mark.file && len.is_some_and(|len| len > mark.offset)
-            };
-            let candidates = beside
-                .found
-                .iter()
-                .filter(|found| found.kin == Kin::Same(serial))
-                .filter(|found| is_missing || has_grown(found.identity, found.len));
-            let best = candidates.min_by_key(|found| found.identity != mark.file);
-            let at_path = newcomer.filter(|(identity, kin, len)| {
-                *kin == Kin::Same(serial) && (is_missing || has_grown(*identity, Some(*len)))
-            });
-            let is_itself = |found: &Found| found.identity == mark.file;
-            match (at_path, best) {
-                (Some(_), found) if !found.is_some_and(is_itself) => {
-                    newcomer_is = Some(serial);
-                }
-                (_, Some(found)) => {
-                    resumed.push((serial, Take::Beside(found.clone(), Some(serial))));
-                }
-                _ => {}
-            }
+    /// Whether the look beside the path was disturbed and is worth another try.
+    fn is_disturbed(&mut self, is_shaky: bool, now: Duration) -> bool {
+        if !is_shaky {
+            self.disturbed = None;
+            return false;
         }
-        let mut takes: Vec<Take> = resumed.into_iter().map(|(_, take)| take).collect();
-        let newest = marks.last();
-        // When the newest known file is at the path still, nothing was rotated away since.
-        let is_newest_at_path = newest.is_some_and(|(serial, _)| newcomer_is == Some(*serial));
-        if (newcomer.is_some() || !self.is_settled) && !is_newest_at_path {
-            takes.extend(self.missed(beside, newest.map(|(_, mark)| mark)));
-        }
-        if newcomer.is_some() {
-            takes.push(Take::Newcomer(newcomer_is));
-        }
-        takes
-    }
-
-    /// The files that were rotated away since the newest known one was met, and were never met.
-    fn missed(&self, beside: &Beside, newest: Option<&Mark>) -> Vec<Take> {
-        let is_known = |found: &Found| found.kin != Kin::Unknown;
-        let rotated: Vec<&Found> = beside
-            .found
-            .iter()
-            .filter(|found| found.generation.is_some())
-            .collect();
-        let known = rotated.iter().rposition(|found| is_known(found));
-        rotated
-            .into_iter()
-            .enumerate()
-            .filter(|(index, found)| match (known, newest, self.from) {
-                (Some(known), _, _) => *index > known,
-                (None, Some(newest), _) => found.when >= newest.modified,
-                (None, None, Beginning::Since(cutoff)) => found.when >= cutoff,
-                (None, None, _) => false,
-            })
-            .map(|(_, found)| Take::Beside(found.clone(), None))
-            .collect()
+        let (since, times) = self.disturbed.get_or_insert((now, 0));
+        *times += 1;
+        *times < LOOKS || now.saturating_sub(*since) < self.plan.grace()
     }
 
     /// Holds the files in their order; false when some could not be held yet.
@@ -243,13 +205,26 @@ impl<D: Disk> Follow<D> {
             .position(younger)
             .unwrap_or(self.held.len());
         self.plan.opened(index, file.identity(), offset);
-        let framer = Framer::starting_at(self.limits, offset);
+        let framer = Framer::of_lines(self.limits, offset);
         let reading = Reading {
             file,
             framer,
             serial,
         };
         self.held.insert(index, reading);
+    }
+
+    /// Marks of files in which no whole line was seen are of no use once all files are held that
+    /// may be theirs.
+    fn settle_blanks(&mut self, book: &mut Book) {
+        self.missing.retain(|missing| {
+            let is_blank = book.get(missing.serial).is_some_and(Mark::is_blank);
+            let was_watched = missing.framer.is_some();
+            if is_blank && !was_watched {
+                book.forget(missing.serial);
+            }
+            was_watched || !is_blank
+        });
     }
 
     /// Forgets files that were read to their end and are gone, but for the newest known one:
@@ -344,13 +319,5 @@ impl<D: Disk> Follow<D> {
             });
         }
         book.forget(serial);
-    }
-}
-
-impl Take {
-    fn serial(&self) -> Option<u64> {
-        match self {
-            Self::Beside(_, serial) | Self::Newcomer(serial) => *serial,
-        }
     }
 }

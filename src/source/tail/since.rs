@@ -77,7 +77,7 @@ fn walk<F: DiskFile>(
     cutoff: Time,
     limits: Limits,
 ) -> io::Result<u64> {
-    let mut framer = Framer::starting_at(limits, from);
+    let mut framer = Framer::of_lines(limits, from);
     let mut buffer = vec![0; STRETCH as usize];
     let mut at = from;
     while at < end {

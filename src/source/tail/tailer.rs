@@ -86,8 +86,7 @@ impl Tailer {
         })?;
         let watch = Watch::new(&settings.name);
         let counts = Counts::new(metrics, &settings.name);
-        let from = settings.from.at(now());
-        let (files, problems) = Files::new(Local, &settings, Limits::default(), from, kept);
+        let (files, problems) = Files::new(Local, &settings, Limits::default(), now(), kept);
         for problem in problems {
             counts.change("lost");
             tracing::error!(
