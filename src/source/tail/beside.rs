@@ -155,12 +155,11 @@ fn look_at<D: Disk>(
     if !looked.is_file || seen.contains(&looked.identity) {
         return Ok(None);
     }
-    let (kin, is_packed) = match held(looked.identity) {
-        Some(serial) => (Kin::Held(serial), false),
-        None => {
-            let file = HeldFile::open_rotated(disk, &path)?;
-            (kin_of(&file, marks)?, file.is_packed())
-        }
+    let (kin, is_packed) = if let Some(serial) = held(looked.identity) {
+        (Kin::Held(serial), false)
+    } else {
+        let file = HeldFile::open_rotated(disk, &path)?;
+        (kin_of(&file, marks)?, file.is_packed())
     };
     seen.insert(looked.identity);
     Ok(Some(Found {

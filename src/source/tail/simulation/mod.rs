@@ -62,6 +62,8 @@ struct Run {
     /// Who wrote each line.
     writers: BTreeMap<u64, usize>,
     is_violent: bool,
+    /// Lines vanished that the reader can know of.
+    must_tell: bool,
     lost: u32,
     truncated: u32,
     story: Option<String>,
@@ -108,6 +110,7 @@ impl Run {
             old: BTreeSet::new(),
             writers: BTreeMap::new(),
             is_violent: false,
+            must_tell: false,
             lost: 0,
             truncated: 0,
             story: is_told.then(String::new),
@@ -257,7 +260,10 @@ impl Run {
             let mut out = Out::default();
             let _ = reader.look(index, now, &mut out);
             Self::take(&mut self.ledger, &mut self.read, &mut out);
-            self.lost += out.changes.iter().filter(|change| is_lost(change)).count() as u32;
+            for change in &out.changes {
+                self.lost += u32::from(is_lost(change));
+                self.truncated += u32::from(*change == Change::Truncated);
+            }
         }
     }
 
@@ -330,11 +336,27 @@ impl Run {
     }
 
     fn note_vanished(&mut self) {
-        for line in self.disk.world.borrow_mut().take_vanished() {
+        let vanished = self.disk.world.borrow_mut().take_vanished();
+        for (line, inode) in vanished {
             if self.read.get(&line).is_none_or(|count| *count == 0) {
                 self.gone.insert(line);
+                self.must_tell |= self.has_met(inode);
             }
         }
+    }
+
+    /// Whether the reader knows the content of this file and expects more of it.
+    fn has_met(&self, inode: u64) -> bool {
+        let mut marks = BTreeMap::new();
+        for note in self.ledger.iter().filter_map(|(_, note)| note.as_ref()) {
+            let mark = note.value.as_deref();
+            let mark = mark.and_then(|mark| serde_json::from_str::<Mark>(mark).ok());
+            marks.insert(&note.part, mark);
+        }
+        marks
+            .values()
+            .flatten()
+            .any(|mark| mark.file.inode == inode && mark.fingerprint.bytes > 0 && !mark.done)
     }
 
     /// Everything rests; the reader comes to the end of everything.
@@ -387,6 +409,9 @@ impl Run {
         }
         if let Some((line, _)) = self.read.range(OLD..).find(|(_, count)| **count > 0) {
             return Err(format!("old line {line} was read"));
+        }
+        if self.must_tell && self.lost + self.truncated == 0 {
+            return Err(format!("{missing:?} are lost, and nobody was told"));
         }
         if !self.is_violent && (self.lost > 0 || !missing.is_empty()) {
             return Err(format!("{} lost, but nothing can have been", self.lost));

@@ -2,6 +2,7 @@
 
 use std::{fmt::Write as _, path::PathBuf};
 
+use super::super::rotated::without_packing;
 use super::{
     chance::Chance,
     world::{Packing, World},
@@ -337,7 +338,7 @@ impl Server {
             }
             return;
         }
-        let is_plain = |name: &str| !name.ends_with(".gz") && !name.ends_with(".zst");
+        let is_plain = |name: &str| without_packing(name).is_none();
         let Some(from) = self.oldest(world, is_plain) else {
             return;
         };

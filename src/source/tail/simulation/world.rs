@@ -73,8 +73,8 @@ pub(super) struct World {
     now: i64,
     /// How many files each line stands in.
     copies: BTreeMap<u64, u32>,
-    /// Lines that nobody can read any more.
-    vanished: Vec<u64>,
+    /// Lines that nobody can read any more, and the file that they stood in last.
+    vanished: Vec<(u64, u64)>,
     written: Vec<u64>,
 }
 
@@ -134,7 +134,9 @@ impl World {
 
     /// Makes an empty file, in the place of what was there. The lowest free inode is used.
     pub(super) fn create(&mut self, path: &Path) -> u64 {
-        let inode = (1..).find(|inode| !self.nodes.contains_key(inode)).unwrap();
+        let inode = (1..u64::MAX)
+            .find(|inode| !self.nodes.contains_key(inode))
+            .unwrap();
         let node = Node {
             modified: self.now,
             ..Node::default()
@@ -194,7 +196,7 @@ impl World {
             let copies = self.copies.get_mut(&line).unwrap();
             *copies -= 1;
             if *copies == 0 {
-                self.vanished.push(line);
+                self.vanished.push((line, inode));
             }
         }
     }
@@ -222,7 +224,7 @@ impl World {
         };
         self.written.push(line);
         if node.links == 0 && node.handles == 0 {
-            self.vanished.push(line);
+            self.vanished.push((line, inode));
         } else {
             node.lines.push(line);
             *self.copies.entry(line).or_default() += 1;
@@ -317,8 +319,8 @@ impl World {
         self.copies.get(&line).is_some_and(|copies| *copies > 0)
     }
 
-    /// The lines that were removed from their last place since the last call.
-    pub(super) fn take_vanished(&mut self) -> Vec<u64> {
+    /// The lines that were removed from their last place since the last call, each with that.
+    pub(super) fn take_vanished(&mut self) -> Vec<(u64, u64)> {
         std::mem::take(&mut self.vanished)
     }
 
