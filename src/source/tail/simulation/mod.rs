@@ -30,7 +30,7 @@ use super::{
     book::Note,
     files::Files,
     follow::{Change, Out, Progress},
-    mark::Mark,
+    mark::{Mark, Print},
     settings::TailSettings,
 };
 use crate::{decode::Limits, store::Kept};
@@ -134,7 +134,7 @@ impl Run {
             } else {
                 self.let_reader_act();
             }
-            self.note_vanished();
+            self.note_vanished(false);
         }
         self.drain();
     }
@@ -147,6 +147,7 @@ impl Run {
             self.servers[index].act(&mut world, &mut self.chance, &mut self.next)
         };
         self.is_violent |= act.is_violent;
+        self.note_vanished(act.is_copied);
         self.writers
             .extend((before + 1..=self.next).map(|line| (line, index)));
         self.tell(|run| {
@@ -335,39 +336,44 @@ impl Run {
         }
     }
 
-    fn note_vanished(&mut self) {
+    fn note_vanished(&mut self, is_copied: bool) {
         let vanished = self.disk.world.borrow_mut().take_vanished();
-        for (line, inode) in vanished {
+        for (line, print) in vanished {
             if self.read.get(&line).is_none_or(|count| *count == 0) {
                 self.gone.insert(line);
-                self.must_tell |= self.has_met(inode);
+                self.must_tell |= !is_copied && self.has_met(print);
             }
         }
     }
 
-    /// Whether the reader knows the content of this file and expects more of it.
-    fn has_met(&self, inode: u64) -> bool {
+    /// Whether the reader will know, whatever happens, that it has not read to its end what
+    /// begins like this.
+    fn has_met(&self, print: Print) -> bool {
         let mut marks = BTreeMap::new();
-        for note in self.ledger.iter().filter_map(|(_, note)| note.as_ref()) {
+        let safe = &self.ledger[..self.safe];
+        for note in safe.iter().filter_map(|(_, note)| note.as_ref()) {
             let mark = note.value.as_deref();
             let mark = mark.and_then(|mark| serde_json::from_str::<Mark>(mark).ok());
             marks.insert(&note.part, mark);
         }
-        marks
-            .values()
-            .flatten()
-            .any(|mark| mark.file.inode == inode && mark.fingerprint.bytes > 0 && !mark.done)
+        let is_it = |mark: &Mark| mark.fingerprint == print && !mark.done;
+        print.bytes > 0 && marks.values().flatten().any(is_it)
     }
 
     /// Everything rests; the reader comes to the end of everything.
     fn drain(&mut self) {
         self.disk.is_troubled.set(false);
+        let mut lost = Vec::new();
         for server in &mut self.servers {
             let mut world = self.disk.world.borrow_mut();
             let act = server.write_last(&mut world, &mut self.chance, &mut self.next);
             self.is_violent |= act.is_violent;
+            drop(world);
+            let vanished = self.disk.world.borrow_mut().take_vanished();
+            lost.extend(vanished.into_iter().map(|(line, _)| line));
         }
-        self.note_vanished();
+        lost.retain(|line| self.read.get(line).is_none_or(|count| *count == 0));
+        self.gone.extend(lost);
         if self.reader.is_none() {
             self.start();
         }
@@ -389,7 +395,7 @@ impl Run {
                         assert!(steps < 10_000, "the reader does not come to rest");
                     }
                 }
-                self.note_vanished();
+                self.note_vanished(false);
             }
         }
     }
