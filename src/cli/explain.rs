@@ -11,9 +11,8 @@ use clap::Args;
 use super::{Failure, rule_set::RuleArgs};
 use crate::{
     decode::{Decoded, Framer, Limits, each_event, open},
-    diagnostic::nearest,
     event::{Context, Event, Slot},
-    rule::{RuleSet, Source},
+    rule::RuleSet,
     source::archive::Problem,
 };
 
@@ -35,7 +34,8 @@ pub(super) struct ExplainArgs {
 /// Prints the explanation of each event with the audit id.
 pub(super) fn run(args: &ExplainArgs) -> Result<(), Failure> {
     let set = args.rules.load()?;
-    let explained = rules_behind(&set, &args.rule)?;
+    let member = set.find(&args.rule).map_err(Failure::Wrong)?;
+    let explained = set.detections_behind(member);
     let mut out = BufWriter::new(io::stdout().lock());
     let mut found = 0usize;
     let mut written: io::Result<()> = Ok(());
@@ -64,36 +64,6 @@ pub(super) fn run(args: &ExplainArgs) -> Result<(), Failure> {
         )));
     }
     Ok(())
-}
-
-/// The detection rules behind a name: itself, or all that a correlation counts in the end.
-fn rules_behind(set: &RuleSet, name: &str) -> Result<Vec<usize>, Failure> {
-    let named = |meta: &crate::rule::RuleMeta| meta.name == name || meta.id == name;
-    if let Some(place) = set.rules.iter().position(|rule| named(&rule.meta)) {
-        return Ok(vec![place]);
-    }
-    let Some(place) = set.correlations.iter().position(|rule| named(&rule.meta)) else {
-        let rules = set.rules.iter().map(|rule| rule.meta.name.as_str());
-        let correlations = set.correlations.iter().map(|rule| rule.meta.name.as_str());
-        let hint = nearest(name, rules.chain(correlations)).map_or_else(
-            || "`auditwatch rules --all` lists all".to_owned(),
-            |near| format!("did you mean `{near}`?"),
-        );
-        return Err(Failure::Wrong(format!("there is no rule `{name}`; {hint}")));
-    };
-    let mut places = Vec::new();
-    let mut open = vec![place];
-    while let Some(place) = open.pop() {
-        for Source { member, .. } in &set.correlations[place].sources {
-            match member {
-                crate::rule::Member::Rule(rule) => places.push(*rule),
-                crate::rule::Member::Correlation(other) => open.push(*other),
-            }
-        }
-    }
-    places.sort_unstable();
-    places.dedup();
-    Ok(places)
 }
 
 /// Shows each event of a log file to `visit`.

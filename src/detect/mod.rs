@@ -28,6 +28,7 @@ mod why;
 #[cfg(test)]
 mod tests;
 
+pub use conditions::BaselineView;
 pub use detection::Detection;
 pub use engine::{Admission, Engine};
 pub use observation::{Combination, Hit, Observation, Reading, Recording};

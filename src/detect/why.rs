@@ -103,8 +103,12 @@ pub(super) fn novelty(
     } else {
         format!(" with {}", pairs(by))
     };
-    let span = coarse(novel.unseen);
+    let span = coarse(novel.held.unwrap_or(novel.unseen));
     let _ = match (novel.is_return, by.is_empty()) {
+        _ if novel.held.is_some() => write!(
+            why,
+            " {verb} first seen{together}{whose} {span} ago, and not acknowledged since"
+        ),
         (true, _) => write!(why, " {verb} not seen{together}{whose} for {span}"),
         (false, true) => write!(why, " {verb} never seen{together} before in {span}"),
         (false, false) => write!(
@@ -210,6 +214,7 @@ mod tests {
         let novel = Novel {
             unseen: Span::from_secs(12 * 86_400 + 5),
             is_return: false,
+            held: None,
         };
         let pair = |name: &str, value: &str| (Arc::from(name), Box::from(value));
         let by = [pair("principal", "alice@acme.example")];
@@ -224,9 +229,19 @@ mod tests {
             "verb list was never seen before with principal alice@acme.example, known for 12d; \
              2 more such in the same request"
         );
+        let held = Novel {
+            held: Some(Span::from_secs(3 * 86_400)),
+            ..novel
+        };
+        assert_eq!(
+            novelty(held, &by, &of[..1], 0),
+            "verb list was first seen with principal alice@acme.example 3d ago, and not \
+             acknowledged since"
+        );
         let novel = Novel {
             unseen: Span::from_secs(7_300),
             is_return: false,
+            held: None,
         };
         let of = &of[..1];
         assert_eq!(
