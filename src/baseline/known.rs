@@ -114,6 +114,28 @@ impl Known {
         }
     }
 
+    /// A key that was first seen then and whose values are [added](Self::add).
+    pub fn named(whose: Whose, first: Time) -> Self {
+        Self {
+            whose,
+            ..Self::new(first)
+        }
+    }
+
+    /// Adds a value that was known elsewhere, and since when it was held there.
+    pub fn add(&mut self, hash: u64, name: &str, last: Time, held: Option<Time>) {
+        let value = Value {
+            hash,
+            name: name.into(),
+            last,
+            held: held.map(Hold::silent),
+        };
+        match self.find(hash) {
+            Ok(place) => self.values[place].join(&value),
+            Err(_) => self.put(value),
+        }
+    }
+
     /// The place of a value, or the place where it belongs.
     pub(super) fn find(&self, hash: u64) -> Result<usize, usize> {
         self.values.binary_search_by_key(&hash, |value| value.hash)

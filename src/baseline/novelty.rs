@@ -99,29 +99,27 @@ impl Novelty {
         table.update(shown.key, shown.time, expired, new, |known| {
             known.first = known.first.min(shown.time);
             let is_learnt = shown.time.since(known.first) >= spec.learn;
-            match known.find(shown.value) {
-                Ok(place) => known.values[place].again(shown, spec, is_learnt),
-                Err(_) => {
-                    if known.values.len() >= spec.values_max.max(1) {
-                        *evicted_values += known.let_go(shown.time.minus(spec.forget));
-                    }
-                    let (whose, name) = names();
-                    if known.values.is_empty() {
-                        known.whose = whose;
-                    }
-                    known.put(Value {
-                        hash: shown.value,
-                        name,
-                        last: shown.time,
-                        held: held(shown, is_learnt),
-                    });
-                    (is_learnt && shown.trust != Trust::Vouched).then_some(Novel {
-                        unseen: shown.time.since(known.first),
-                        is_return: false,
-                        held: None,
-                    })
-                }
+            if let Ok(place) = known.find(shown.value) {
+                return known.values[place].again(shown, spec, is_learnt);
             }
+            if known.values.len() >= spec.values_max.max(1) {
+                *evicted_values += known.let_go(shown.time.minus(spec.forget));
+            }
+            let (whose, name) = names();
+            if known.values.is_empty() {
+                known.whose = whose;
+            }
+            known.put(Value {
+                hash: shown.value,
+                name,
+                last: shown.time,
+                held: held(shown, is_learnt),
+            });
+            (is_learnt && shown.trust != Trust::Vouched).then_some(Novel {
+                unseen: shown.time.since(known.first),
+                is_return: false,
+                held: None,
+            })
         })
     }
 
