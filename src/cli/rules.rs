@@ -165,6 +165,23 @@ fn page(out: &mut impl Write, set: &RuleSet, rule: &Listed<'_>) -> io::Result<()
     if !rule.fields.is_empty() {
         writeln!(out, "reads            {}", rule.fields.join(", "))?;
     }
+    if let Some(novelty) = &rule.extension.novelty {
+        let names = |fields: &[Field]| {
+            fields
+                .iter()
+                .map(Field::name)
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
+        writeln!(
+            out,
+            "learns           {} of each {}: silent until it is known for {}, forgets after {}",
+            names(&novelty.of),
+            names(&novelty.by),
+            novelty.learn,
+            novelty.forget
+        )?;
+    }
     if rule.off {
         writeln!(
             out,
