@@ -95,6 +95,8 @@ struct Open {
     idle_at: Time,
     /// Whether there is a row of it.
     kept: bool,
+    /// Whether it is among those that changed, so that a burst looks there once.
+    touched: bool,
 }
 
 impl Alerts {
@@ -170,7 +172,7 @@ impl Alerts {
             if open.alert.new > 0 {
                 open.update(watermark, out);
                 self.counts.updated += 1;
-                self.touched.insert(Arc::clone(labels));
+                open.touch(labels, &mut self.touched);
             }
         }
         sort(&mut out[from..]);
@@ -221,6 +223,7 @@ impl Alerts {
             due_at: Time::MIN,
             idle_at,
             kept: false,
+            touched: true,
         };
         open.alert.new = 0;
         open.due_at = open.due(&self.settings);
@@ -239,7 +242,7 @@ impl Alerts {
         let Some(open) = self.open.get_mut(labels) else {
             return;
         };
-        self.touched.insert(Arc::clone(labels));
+        open.touch(labels, &mut self.touched);
         let alert = &mut open.alert;
         // What came late has older numbers than those that stand there.
         if ends_at >= alert.last_seen_at {
@@ -283,7 +286,7 @@ impl Alerts {
         if open.alert.new > 0 && self.watermark >= open.update_at(&self.settings) {
             open.update(self.watermark, out);
             self.counts.updated += 1;
-            self.touched.insert(Arc::clone(labels));
+            open.touch(labels, &mut self.touched);
         }
         open.due_at = open.due(&self.settings);
         self.due.insert((open.due_at, Arc::clone(labels)));
@@ -357,6 +360,13 @@ impl Alerts {
 }
 
 impl Open {
+    /// Notes among the `changed` that it changed.
+    fn touch(&mut self, labels: &Arc<str>, changed: &mut BTreeSet<Arc<str>>) {
+        if !std::mem::replace(&mut self.touched, true) {
+            changed.insert(Arc::clone(labels));
+        }
+    }
+
     /// The first moment at which it may be told again that something is new.
     fn update_at(&self, settings: &Settings) -> Time {
         self.told_at.plus(settings.update_interval)

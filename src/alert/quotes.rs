@@ -18,11 +18,19 @@ pub(super) fn quote(quotes: &mut Vec<Arc<Facts>>, is_thinned: &mut bool, facts: 
     let Err(place) = quotes.binary_search_by(|quoted| order(quoted).cmp(&order(facts))) else {
         return;
     };
+    let was_thinned = *is_thinned;
     quotes.insert(place, Arc::clone(facts));
-    if quotes.len() <= QUOTES_MAX && !*is_thinned {
+    if quotes.len() <= QUOTES_MAX && !was_thinned {
         return;
     }
     *is_thinned = true;
+    if was_thinned && place + 1 == quotes.len() {
+        let leaves_the_end = place - ENDS;
+        if !is_kept_between(quotes, leaves_the_end) {
+            quotes.remove(leaves_the_end);
+        }
+        return;
+    }
     let last = quotes.len().saturating_sub(ENDS);
     let mut kinds_left = QUOTES_MAX - 2 * ENDS;
     let is_kept: Vec<bool> = (0..quotes.len())
@@ -38,6 +46,18 @@ pub(super) fn quote(quotes: &mut Vec<Arc<Facts>>, is_thinned: &mut bool, facts: 
         .collect();
     let mut kept = is_kept.into_iter();
     quotes.retain(|_| kept.next().unwrap_or(true));
+}
+
+/// Whether the request at `at`, which was among the last and is so no more, is kept for its kind.
+/// All between it and the first few are kept for theirs. This is what a pass over all quotes finds
+/// when a request comes last, as nearly all do.
+fn is_kept_between(quotes: &[Arc<Facts>], at: usize) -> bool {
+    let kinds = at.saturating_sub(ENDS);
+    let is_new = || {
+        let own = kind(&quotes[at]);
+        !quotes[..at].iter().any(|earlier| kind(earlier) == own)
+    };
+    at < ENDS || (kinds < QUOTES_MAX - 2 * ENDS && is_new())
 }
 
 /// What makes two requests of an alert alike to the reader.

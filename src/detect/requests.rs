@@ -3,7 +3,7 @@
 
 mod persist;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use hashbrown::{HashMap, HashTable};
 use smallvec::SmallVec;
@@ -20,6 +20,9 @@ use crate::{
 /// How long beyond the lateness a finished request is remembered: longer than an API server
 /// retries a webhook.
 const KEPT: Span = Span::from_secs(600);
+
+/// So many ended long-running requests may always stand in the order of arrival.
+const ENDED_MAX: usize = 1024;
 
 /// How a stage of a request relates to what was seen before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,8 +95,9 @@ struct Entry {
 struct Long {
     requests_max: usize,
     entries: HashMap<u128, LongEntry>,
-    /// Oldest arrival first.
-    order: BTreeMap<u64, u128>,
+    /// Number and request, oldest arrival first. One that ended stays until it comes to the front
+    /// or most are such.
+    order: VecDeque<(u64, u128)>,
     next: u64,
     /// The latest start among those that were let go.
     forgotten_until: Time,
@@ -127,7 +131,7 @@ impl Requests {
             long: Long {
                 requests_max: settings.long_requests_max.max(1),
                 entries: HashMap::new(),
-                order: BTreeMap::new(),
+                order: VecDeque::new(),
                 next: 0,
                 forgotten_until: Time::MIN,
                 removed: Vec::new(),
@@ -315,9 +319,12 @@ impl Long {
     fn insert(&mut self, seen: &Seen, stages: u8) -> u64 {
         let mut gone = 0;
         while self.entries.len() >= self.requests_max
-            && let Some((_, request)) = self.order.pop_first()
+            && let Some((number, request)) = self.order.pop_front()
         {
-            if let Some(entry) = self.entries.remove(&request) {
+            let is_it = |entry: &LongEntry| entry.number == number;
+            if self.entries.get(&request).is_some_and(is_it)
+                && let Some(entry) = self.entries.remove(&request)
+            {
                 self.forgotten_until = self.forgotten_until.max(entry.start);
                 gone += 1;
                 if entry.kept {
@@ -327,7 +334,7 @@ impl Long {
         }
         let number = self.next;
         self.next += 1;
-        self.order.insert(number, seen.request);
+        self.order.push_back((number, seen.request));
         let entry = LongEntry {
             number,
             touched: true,
@@ -342,9 +349,16 @@ impl Long {
 
     fn remove(&mut self, request: u128) -> Option<(u8, Claims)> {
         let entry = self.entries.remove(&request)?;
-        self.order.remove(&entry.number);
         if entry.kept {
             self.removed.push(request);
+        }
+        if self.order.len() > 2 * self.entries.len() + ENDED_MAX {
+            let entries = &self.entries;
+            let is_open = |(number, request): &(u64, u128)| {
+                let entry = entries.get(request);
+                entry.is_some_and(|entry| entry.number == *number)
+            };
+            self.order.retain(is_open);
         }
         Some((entry.stages, entry.claims))
     }

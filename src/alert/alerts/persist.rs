@@ -53,6 +53,7 @@ impl Alerts {
                 continue;
             };
             open.kept = true;
+            open.touched = false;
             let written = Written {
                 alert: &open.alert,
                 told_at: open.told_at,
@@ -106,6 +107,7 @@ impl Alerts {
             due_at: Time::MIN,
             idle_at,
             kept: true,
+            touched: false,
         };
         open.due_at = open.due(&self.settings);
         self.bytes += bytes;

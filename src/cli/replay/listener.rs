@@ -133,12 +133,11 @@ impl<W: Write> Showing<W> {
 impl<W: Write> Listener for Showing<W> {
     fn advanced(&mut self, detections: &mut Vec<Detection>, watermark: Time) {
         for detection in detections.drain(..) {
-            let count = self
-                .shown
-                .detections
-                .entry(detection.rule.name.clone())
-                .or_default();
-            *count += 1;
+            let detections = &mut self.shown.detections;
+            match detections.get_mut(&detection.rule.name) {
+                Some(count) => *count += 1,
+                None => _ = detections.insert(detection.rule.name.clone(), 1),
+            }
             self.alerts.fold(detection, &mut self.changes);
         }
         self.alerts.tick(watermark, &mut self.changes);

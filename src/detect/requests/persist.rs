@@ -93,7 +93,7 @@ impl Requests {
             let Some(entry) = self.long.entries.get_mut(request) else {
                 continue;
             };
-            if std::mem::take(&mut entry.touched) {
+            if entry.number == *number && std::mem::take(&mut entry.touched) {
                 entry.kept = true;
                 let row = (number, entry.start, entry.stages, entry.claims.as_slice());
                 rows.put(LONG, &request.to_be_bytes(), &row);
@@ -142,6 +142,7 @@ impl Requests {
         rows: &mut KeptRows<'_>,
     ) -> Result<(), Unreadable> {
         self.restore_short(ends, rows)?;
+        let mut by_number = BTreeMap::new();
         for (key, value) in rows.take(LONG) {
             let key = key.try_into().map_err(|_| Unreadable { owner: LONG })?;
             let request = u128::from_be_bytes(key);
@@ -154,12 +155,13 @@ impl Requests {
                 stages,
                 claims: Claims::from_vec(claims),
             };
-            self.long.order.insert(number, request);
+            by_number.insert(number, request);
             self.long.entries.insert(request, entry);
         }
-        if self.long.order.len() != self.long.entries.len() {
+        if by_number.len() != self.long.entries.len() {
             return Err(Unreadable { owner: LONG });
         }
+        self.long.order = by_number.into_iter().collect();
         self.long.next = ends.long_next;
         self.long.forgotten_until = ends.forgotten_until;
         Ok(())
