@@ -158,6 +158,11 @@ impl Novelty {
         self.table.iter()
     }
 
+    /// What is known of a key.
+    pub fn get(&self, key: Key) -> Option<&Known> {
+        self.table.get(key, Time::MIN)
+    }
+
     /// Takes up what was known elsewhere of a key that was last seen at `last`. What is known here
     /// stays; of what both know the later counts, and what is known in one place is not held.
     pub fn take_up(&mut self, key: Key, last: Time, other: Known) {

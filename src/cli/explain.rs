@@ -1,16 +1,20 @@
-//! `auditwatch explain`: why a rule did or did not match an event.
+//! `auditwatch explain`: why a rule did or did not match an event, and how far the event has
+//! brought the windows, chains and baselines that count it.
 
 use std::{
     fs::File,
     io::{self, BufWriter, Write as _},
     path::PathBuf,
+    sync::Arc,
 };
 
 use clap::Args;
 
 use super::{Failure, rule_set::RuleArgs};
 use crate::{
+    alert::visible,
     decode::{Decoded, Framer, Limits, each_event, open},
+    detect::{Engine, Observer, Settings, SourceId},
     event::{Context, Event, Slot},
     rule::RuleSet,
     source::archive::Problem,
@@ -36,23 +40,34 @@ pub(super) fn run(args: &ExplainArgs) -> Result<(), Failure> {
     let set = args.rules.load()?;
     let member = set.find(&args.rule).map_err(Failure::Wrong)?;
     let explained = set.detections_behind(member);
+    // All before the event is counted too, so that the state is as it was then.
+    let mut observer = Observer::new(Arc::clone(&set));
+    let mut engine = Engine::new(Arc::clone(&set), Settings::default());
+    let mut detections = Vec::new();
     let mut out = BufWriter::new(io::stdout().lock());
     let mut found = 0usize;
     let mut written: io::Result<()> = Ok(());
     each_in_file(&args.file, &mut |event| {
-        if event.text(Slot::AuditId).as_deref() != Some(&args.audit_id) || written.is_err() {
+        if written.is_err() {
+            return;
+        }
+        let observation = observer.observe(event);
+        detections.clear();
+        engine.admit(SOURCE, &observation, None, &mut detections);
+        if event.text(Slot::AuditId).as_deref() != Some(&args.audit_id) {
             return;
         }
         found += 1;
-        let stage = event.text(Slot::Stage).unwrap_or_default();
-        let time = event.received().unwrap_or_default();
-        written = writeln!(out, "{} at {stage}, received {time}", args.audit_id);
-        for place in &explained {
-            let text = RuleSet::explain(&set.rules[*place], event).to_string();
-            written = written
-                .as_ref()
-                .map_or(Ok(()), |()| writeln!(out, "{text}"));
-        }
+        let mut told = vec![heading(&args.audit_id, event)];
+        let rules = explained.iter().map(|place| &set.rules[*place]);
+        told.extend(rules.map(|rule| RuleSet::explain(rule, event).to_string()));
+        told.extend(engine.explain(member, &observation));
+        let meta = set.member(member);
+        let ours = detections.iter().filter(|one| one.rule.id == meta.id);
+        told.extend(ours.map(|one| format!("{} alerts: {}", meta.name, one.why)));
+        written = told
+            .iter()
+            .try_for_each(|text| writeln!(out, "{}", visible_lines(text)));
     })?;
     written?;
     out.flush()?;
@@ -64,6 +79,21 @@ pub(super) fn run(args: &ExplainArgs) -> Result<(), Failure> {
         )));
     }
     Ok(())
+}
+
+/// The file is the one source.
+const SOURCE: SourceId = SourceId(0);
+
+fn heading(audit_id: &str, event: &Event<'_>) -> String {
+    let stage = event.text(Slot::Stage).unwrap_or_default();
+    let time = event.received().unwrap_or_default();
+    format!("{audit_id} at {stage}, received {time}")
+}
+
+/// What callers chose must not move the cursor; the lines are ours.
+fn visible_lines(text: &str) -> String {
+    let lines: Vec<_> = text.split('\n').map(visible).collect();
+    lines.join("\n")
 }
 
 /// Shows each event of a log file to `visit`.

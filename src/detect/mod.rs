@@ -11,6 +11,7 @@ mod combine;
 mod conditions;
 mod detection;
 mod engine;
+mod explain;
 mod observation;
 mod observer;
 mod once;

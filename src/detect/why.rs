@@ -148,7 +148,7 @@ fn limit(min: u64, max: Option<u64>) -> String {
 }
 
 /// `a`, `a and b`, `a, b and c`.
-fn listed<S: AsRef<str> + Borrow<str>>(names: &[S]) -> String {
+pub(super) fn listed<S: AsRef<str> + Borrow<str>>(names: &[S]) -> String {
     match names {
         [] => String::new(),
         [one] => one.as_ref().to_owned(),
@@ -165,7 +165,7 @@ fn quoted(titles: &[&str]) -> Vec<String> {
 }
 
 /// A title inside a sentence: its first letter small, unless its first word is a name like `API`.
-fn lower(title: &str) -> String {
+pub(super) fn lower(title: &str) -> String {
     let mut letters = title.chars();
     match (letters.next(), letters.clone().next()) {
         (Some(first), second) if second.is_none_or(|second| !second.is_uppercase()) => {
@@ -176,7 +176,7 @@ fn lower(title: &str) -> String {
 }
 
 /// Moments to the second: `11:05:01`, and with the date where they are not of one day.
-fn moments(times: &[Time]) -> Vec<String> {
+pub(super) fn moments(times: &[Time]) -> Vec<String> {
     let texts: Vec<String> = times.iter().map(Time::to_string).collect();
     let day = |text: &str| text.get(..10).map(str::to_owned);
     let is_one_day = texts.windows(2).all(|two| day(&two[0]) == day(&two[1]));

@@ -102,3 +102,33 @@ fn old_logs_teach_and_what_they_taught_can_be_carried_on() {
     assert_eq!(gone.code, 3);
     assert!(gone.stderr.contains("there is none") && !path("gone").exists());
 }
+
+#[test]
+fn explain_says_what_a_baseline_knows_by_then() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("audit.jsonl");
+    let lines = [
+        session(1, "alice", "shop", 0),
+        session(2, "alice", "mail", 2 * DAY),
+        session(3, "alice", "bank", 9 * DAY),
+    ];
+    fs::write(&log, lines.concat()).unwrap();
+    let explain = |id: &str| {
+        let log = log.to_str().unwrap();
+        let answer = auditwatch(["explain", "first-session", "--file", log, "--audit-id", id]);
+        assert_eq!(answer.code, 0, "{}", answer.stderr);
+        answer.stdout
+    };
+    let early = explain("2");
+    let learning = "learning until 2026-11-08T00:00:00.000000Z, nothing is new before; known: mail, shop";
+    assert!(early.contains(learning), "{early}");
+    let late = explain("3");
+    assert!(
+        late.contains("known: mail, shop; this one, bank, is held since"),
+        "{late}"
+    );
+    assert!(
+        late.contains("first-session alerts: objectRef.namespace bank was never"),
+        "{late}"
+    );
+}

@@ -173,6 +173,9 @@ fn check_clusters(file: &File, wanted: Option<&str>, engine: &Engine) -> Result<
     if let Some(wanted) = wanted {
         return match theirs.iter().find(|cluster| **cluster != wanted) {
             None => Ok(()),
+            Some(&"") => Err(format!(
+                "it is of a cluster without a name, not of `{wanted}`"
+            )),
             Some(other) => Err(format!("it is of cluster `{other}`, not `{wanted}`")),
         };
     }

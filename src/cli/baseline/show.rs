@@ -168,7 +168,7 @@ fn values(view: &BaselineView<'_>, now: Time, name: &str, limit: usize) -> Resul
         for value in values.iter().take(limit) {
             let standing = value.held.map_or_else(
                 || "known".to_owned(),
-                |hold| format!("held since {}, told {} times", hold.since, hold.times),
+                |hold| format!("held since {}, told {}×", hold.since, hold.times),
             );
             rows.push([
                 value.last.to_string(),

@@ -1,9 +1,9 @@
 //! What the baselines of rules know, for people: names on the way in, views and changes by hand on
 //! the way out.
 
-use super::{Conditions, Match, RulePlan, Values};
+use super::{Conditions, Counting, Match, RulePlan, Values};
 use crate::{
-    baseline::{Known, Novelty, Whose},
+    baseline::{Known, Novelty, Rate, Whose},
     detect::trace::Callers,
     event::{Facts, Field, shorten},
     rule::{self, Member, Rule, RuleSet},
@@ -104,6 +104,30 @@ impl Conditions {
             novelty.take_up(key, last, known);
             true
         })
+    }
+
+    /// The rules.
+    pub(in crate::detect) fn rules(&self) -> &RuleSet {
+        &self.rules
+    }
+
+    /// A rule by its place, and what is read for it.
+    pub(in crate::detect) fn rule_and_plan(&self, place: usize) -> Option<(&Rule, &RulePlan)> {
+        Some((self.rules.rules.get(place)?, self.plan.rules.get(place)?))
+    }
+
+    /// The baselines of the rule at a place.
+    pub(in crate::detect) fn baselines_of(
+        &self,
+        place: usize,
+    ) -> (Option<&Novelty>, Option<&Rate>) {
+        let baselines = &self.baselines[place];
+        (baselines.novelty.as_ref(), baselines.rate.as_ref())
+    }
+
+    /// The window of the correlation at a place.
+    pub(in crate::detect) fn window(&self, place: usize) -> &Counting {
+        &self.windows[place]
     }
 
     fn novelty_of(&mut self, fingerprint: u64) -> Option<&mut Novelty> {
