@@ -120,7 +120,8 @@ fn explain_says_what_a_baseline_knows_by_then() {
         answer.stdout
     };
     let early = explain("2");
-    let learning = "learning until 2026-11-08T00:00:00.000000Z, nothing is new before; known: mail, shop";
+    let learning =
+        "learning until 2026-11-08T00:00:00.000000Z, nothing is new before; known: mail, shop";
     assert!(early.contains(learning), "{early}");
     let late = explain("3");
     assert!(
@@ -131,4 +132,21 @@ fn explain_says_what_a_baseline_knows_by_then() {
         late.contains("first-session alerts: objectRef.namespace bank was never"),
         "{late}"
     );
+    let log = log.to_str().unwrap();
+    let alerts = auditwatch(["replay", log, "--output", "json"]).objects();
+    let id = alerts[0]["id"].as_str().unwrap();
+    let answer = auditwatch(["explain", id, "--file", log]);
+    assert_eq!(answer.code, 0, "{}", answer.stderr);
+    let way = format!("auditwatch explain first-session --file {log} --audit-id 3");
+    assert!(answer.stdout.contains(&way), "{}", answer.stdout);
+    let other = auditwatch(["explain", id, "--file", log, "--cluster", "west"]);
+    assert_eq!(other.code, 1);
+    assert!(
+        other.stderr.contains("is --cluster the name"),
+        "{}",
+        other.stderr
+    );
+    let which = auditwatch(["explain", "first-session", "--file", log]);
+    assert_eq!(which.code, 2);
+    assert!(which.stderr.contains("--audit-id"), "{}", which.stderr);
 }
