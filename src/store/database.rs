@@ -466,7 +466,12 @@ fn write_rows(transaction: &Transaction<'_>, rows: &Rows) -> rusqlite::Result<us
 
 /// Whether the file itself is what is wrong, so that another one helps.
 fn is_beyond_use(error: &rusqlite::Error) -> bool {
-    Reason::of(error) == Reason::Corrupt
+    // A page that the file is too short for is an input error to SQLite, and no disk's fault.
+    let is_cut_off = error
+        .sqlite_error()
+        .is_some_and(|error| error.extended_code == rusqlite::ffi::SQLITE_IOERR_SHORT_READ);
+    is_cut_off
+        || Reason::of(error) == Reason::Corrupt
         || matches!(
             error,
             rusqlite::Error::InvalidColumnType(..)
