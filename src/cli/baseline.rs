@@ -53,8 +53,8 @@ enum Action {
         #[command(flatten)]
         place: Place,
     },
-    /// Learn from old logs what is normal. What comes with a request that a rule of level medium
-    /// or above reports is not learnt.
+    /// Learn from old logs what is normal. What comes with a request that a rule of level high or
+    /// above reports is not learnt.
     Learn {
         /// Files, directories or patterns of audit logs, plain or compressed; `-` is stdin.
         #[arg(required = true, value_name = "FILE|DIR")]

@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// A request that a rule of this level or above reports is not normal by itself.
-const SUSPECT_FROM: Severity = Severity::Medium;
+const SUSPECT_FROM: Severity = Severity::High;
 
 /// All rules with their state.
 pub(super) struct Conditions {
