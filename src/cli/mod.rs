@@ -2,6 +2,7 @@
 //!
 //! Results go to stdout, everything else to stderr. A closed pipe ends a command quietly.
 
+mod baseline;
 mod blind;
 mod check;
 mod explain;
@@ -46,6 +47,8 @@ enum Command {
     Scoreboard(scoreboard::ScoreboardArgs),
     /// List the fields that rules can name.
     Fields(fields::FieldsArgs),
+    /// See and change what rules have learnt to be normal.
+    Baseline(baseline::BaselineArgs),
     /// See what waits for a receiver and what was given up; send it again or drop it.
     Outbox(outbox::OutboxArgs),
     /// Print a completion script for a shell.
@@ -113,6 +116,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Explain(args) => explain::run(&args),
         Command::Scoreboard(args) => scoreboard::run(&args),
         Command::Fields(args) => fields::run(&args),
+        Command::Baseline(args) => baseline::run(&args),
         Command::Outbox(args) => outbox::run(args),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -1,6 +1,12 @@
 //! `auditwatch run`: the daemon, from its flags to its orderly end.
 
-use std::{env, io, num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    env, io,
+    num::NonZeroUsize,
+    path::PathBuf,
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
 use clap::{Args, ValueEnum};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -223,10 +229,15 @@ async fn daemon(settings: Settings, wishes: Wishes, output: Output) -> Result<()
     let admin_stop = CancellationToken::new();
     let served = admin.map(|admin| {
         let live = Arc::clone(app.live());
+        let sight = Arc::clone(app.sight());
         let shown = Shown {
             metrics: Arc::clone(app.metrics()),
             health: Arc::clone(app.health()),
             alerts: Arc::new(move |level, most| live.list(level, most)),
+            sight: Arc::new(move || {
+                let sight = sight.read().unwrap_or_else(PoisonError::into_inner);
+                sight.clone()
+            }),
         };
         tokio::spawn(admin.run(shown, admin_stop.clone()))
     });

@@ -12,7 +12,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    Console, Judge, LiveAlerts, RuleFiles, Settings,
+    Console, Judge, LiveAlerts, LiveSight, RuleFiles, Settings,
     bench::{Bench, Parts},
     checkpoints::Checkpoints,
     console::ConsoleSender,
@@ -21,6 +21,7 @@ use super::{
     opening::Opening,
     reload::{Reloader, look},
     routing::{self, Routing},
+    sight::Sight,
     threads::{Threads, spawn},
 };
 use crate::{
@@ -73,6 +74,7 @@ pub struct App {
     metrics: Arc<Metrics>,
     health: Arc<Health>,
     live: Arc<LiveAlerts>,
+    sight: Arc<LiveSight>,
     webhooks: Vec<SocketAddr>,
     reloader: Arc<Reloader>,
     stop: CancellationToken,
@@ -160,8 +162,10 @@ impl App {
             give_up: give_up.clone(),
         });
         let failed = CancellationToken::new();
+        let sight = Arc::default();
         let threads = Threads {
             workers: settings.threads.get(),
+            sight: Sight::new(Arc::clone(&set), Arc::clone(&sight), &metrics)?,
             rules: set,
             trusted_proxies: settings.trusted_proxies,
             shows: shows.clone(),
@@ -178,6 +182,7 @@ impl App {
             metrics,
             health,
             live,
+            sight,
             webhooks,
             reloader,
             stop,
@@ -204,6 +209,11 @@ impl App {
     /// The alerts that are open.
     pub fn live(&self) -> &Arc<LiveAlerts> {
         &self.live
+    }
+
+    /// Which rules are blind.
+    pub fn sight(&self) -> &Arc<LiveSight> {
+        &self.sight
     }
 
     /// Where the webhooks listen, in the order of the settings.

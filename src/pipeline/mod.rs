@@ -18,6 +18,7 @@ mod reload;
 pub mod replay;
 mod routing;
 mod settings;
+mod sight;
 mod threads;
 mod worker;
 
@@ -29,3 +30,4 @@ pub use cases::{CaseResult, run_case};
 pub use judge::Judge;
 pub use live::LiveAlerts;
 pub use settings::{Console, Form, ReadRules, RuleFiles, Settings};
+pub use sight::LiveSight;

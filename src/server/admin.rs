@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::answers;
 use crate::{
     alert::Alert,
+    detect::Sightedness,
     rule::Severity,
     source::{
         SourceError,
@@ -39,6 +40,8 @@ pub struct Shown {
     pub health: Arc<Health>,
     /// Gives the open alerts from a level upwards, at most so many, the most urgent first.
     pub alerts: Arc<dyn Fn(Severity, usize) -> Vec<Arc<Alert>> + Send + Sync>,
+    /// Gives which rules are blind; `None` until enough was read to say.
+    pub sight: Arc<dyn Fn() -> Option<Arc<Sightedness>> + Send + Sync>,
 }
 
 /// The endpoint with its socket open.
@@ -97,6 +100,7 @@ fn router(shown: Shown, is_local: bool) -> Router {
         .route("/livez", get(answers::livez))
         .route("/readyz", get(answers::readyz))
         .route("/api/v1/alerts", get(answers::alerts))
+        .route("/api/v1/rules/blind", get(answers::blind))
         .fallback(answers::nothing)
         .with_state(shown)
         .layer(middleware::map_response(keep_private));

@@ -9,7 +9,7 @@ use axum::{
 };
 
 use super::Shown;
-use crate::{alert::to_json, rule::Severity};
+use crate::{alert::to_json, report::blind_json, rule::Severity};
 
 /// How many alerts one answer holds at most.
 const ALERTS_MAX: usize = 1_000;
@@ -21,6 +21,7 @@ auditwatch
 /livez                      200 while the process can go on
 /readyz                     200 when every part works; else 503 and which part does not, and why
 /api/v1/alerts?level=high   open alerts as JSON, most urgent first; level and limit may be left out
+/api/v1/rules/blind         rules that cannot see what they ask about, as JSON; null in the first minutes
 ";
 
 const JSON: [(header::HeaderName, &str); 1] = [(header::CONTENT_TYPE, "application/json")];
@@ -79,6 +80,19 @@ pub(super) async fn alerts(
     };
     let alerts = (shown.alerts)(level, limit);
     let lines: Vec<String> = alerts.iter().map(|alert| to_json(alert, 0)).collect();
+    (JSON, format!("[{}]\n", lines.join(",\n"))).into_response()
+}
+
+/// The rules that are blind as a JSON array; null while that is not known.
+pub(super) async fn blind(State(shown): State<Shown>) -> Response {
+    let Some(sight) = (shown.sight)() else {
+        return (JSON, "null\n".to_owned()).into_response();
+    };
+    let lines: Vec<String> = sight
+        .blind
+        .iter()
+        .map(|blind| blind_json(blind).to_string())
+        .collect();
     (JSON, format!("[{}]\n", lines.join(",\n"))).into_response()
 }
 

@@ -30,6 +30,7 @@ impl Rig {
                 let wanted = open.iter().filter(|alert| alert.severity() >= level);
                 wanted.take(most).cloned().collect()
             }),
+            sight: Arc::new(|| None),
         };
         let stop = CancellationToken::new();
         let admin = Admin::bind("127.0.0.1:0").await.unwrap();
