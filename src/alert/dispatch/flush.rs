@@ -40,11 +40,9 @@ impl Dispatcher {
         let route = self.tree.route(group.route);
         let mut told = std::mem::take(&mut group.told);
         let is_hidden = |member: &Member| {
-            let silenced = self
-                .silences
-                .values()
-                .any(|silence| silence.hides(&member.labels, self.now));
-            silenced || self.inhibitor.explains(&member.labels).is_some()
+            let tracked = self.tracked.get(&member.alert.id);
+            tracked.is_some_and(|tracked| self.silenced_by(tracked).next().is_some())
+                || self.inhibitor.explains(&member.labels).is_some()
         };
         let (mut firing, mut ended) = (Vec::new(), Vec::new());
         for member in group.members.values() {
@@ -104,7 +102,7 @@ impl Dispatcher {
             });
             if is_gone {
                 self.tracked.remove(&id);
-                self.acks.remove(&id);
+                self.forget_ack(&id);
             }
         }
         group.told = told;
