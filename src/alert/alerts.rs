@@ -307,7 +307,8 @@ impl Alerts {
     /// The next detection with its labels makes a new one.
     pub fn close(&mut self, id: &str, out: &mut Vec<Change>) -> bool {
         let mut open = self.open.iter();
-        let Some(labels) = open.find_map(|(labels, open)| (*open.alert.id == *id).then_some(labels))
+        let Some(labels) =
+            open.find_map(|(labels, open)| (*open.alert.id == *id).then_some(labels))
         else {
             return false;
         };

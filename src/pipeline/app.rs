@@ -19,6 +19,7 @@ use super::{
     counts::Counts,
     keeping,
     opening::Opening,
+    orders::Orders,
     reload::{Reloader, look},
     routing::{self, Routing},
     threads::{Threads, spawn},
@@ -73,6 +74,7 @@ pub struct App {
     metrics: Arc<Metrics>,
     health: Arc<Health>,
     live: Arc<LiveAlerts>,
+    orders: Orders,
     webhooks: Vec<SocketAddr>,
     reloader: Arc<Reloader>,
     stop: CancellationToken,
@@ -160,6 +162,7 @@ impl App {
             give_up: give_up.clone(),
         });
         let failed = CancellationToken::new();
+        let (orders, inbox) = Orders::new();
         let threads = Threads {
             workers: settings.threads.get(),
             rules: set,
@@ -169,7 +172,7 @@ impl App {
             stop: stop.clone(),
             failed: failed.clone(),
         };
-        let notifier = threads.spawn(bench, batches, new_rules)?;
+        let notifier = threads.spawn(bench, batches, new_rules, inbox)?;
         let webhooks = hooks.iter().map(Webhook::address).collect();
         let sources = read(tailers, hooks)?;
         shows.close();
@@ -178,6 +181,7 @@ impl App {
             metrics,
             health,
             live,
+            orders,
             webhooks,
             reloader,
             stop,
@@ -204,6 +208,11 @@ impl App {
     /// The alerts that are open.
     pub fn live(&self) -> &Arc<LiveAlerts> {
         &self.live
+    }
+
+    /// Where people can ask the engine for something.
+    pub fn orders(&self) -> &Orders {
+        &self.orders
     }
 
     /// Where the webhooks listen, in the order of the settings.

@@ -16,6 +16,7 @@ use super::{
     checkpoints::Checkpoints,
     console::ConsoleSender,
     counts::{Counts, Tally},
+    orders::{Order, obey},
     routing::Routing,
     worker::{Observed, Outcome, clock},
 };
@@ -89,6 +90,7 @@ impl Bench {
             match outcome {
                 Outcome::Observed(observed) => self.judge(observed),
                 Outcome::Rules(rules) => self.take_rules(rules),
+                Outcome::Order(order) => self.obey(order),
                 Outcome::Tick => self.pass_time(),
             }
             self.tell();
@@ -180,6 +182,24 @@ impl Bench {
             if let Some(checkpoints) = &mut self.parts.checkpoints {
                 checkpoints.judged(None);
             }
+        }
+    }
+
+    /// Does what somebody ordered. The answer waits until what was changed is safe.
+    fn obey(&mut self, order: Order) {
+        let Parts {
+            judge,
+            routing,
+            live,
+            checkpoints,
+            ..
+        } = &mut self.parts;
+        let Some(answered) = obey(order, judge, routing, live, &mut self.changes) else {
+            return;
+        };
+        match checkpoints {
+            Some(checkpoints) if answered.is_change => checkpoints.answer(answered.give),
+            _ => (answered.give)(),
         }
     }
 

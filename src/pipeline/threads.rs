@@ -16,7 +16,7 @@ use tokio_util::{
     task::{TaskTracker, task_tracker::TaskTrackerToken},
 };
 
-use super::{bench::Bench, dispatch::dispatch, worker::work};
+use super::{bench::Bench, dispatch::dispatch, orders::Order, worker::work};
 use crate::{notify::Notifier, rule::RuleSet, source::Batch, telemetry::Health};
 
 /// How many batches a worker holds on either side of its work.
@@ -39,6 +39,7 @@ impl Threads {
         bench: Bench,
         batches: mpsc::Receiver<Batch>,
         new_rules: mpsc::Receiver<Arc<RuleSet>>,
+        orders: mpsc::Receiver<Order>,
     ) -> io::Result<oneshot::Receiver<Notifier>> {
         let (mut to_workers, mut from_workers) = (Vec::new(), Vec::new());
         for _ in 0..self.workers {
@@ -53,7 +54,7 @@ impl Threads {
         }
         let runtime = Handle::current();
         spawn("dispatch", self.shows.token(), move || {
-            dispatch(batches, new_rules, &to_workers, &runtime);
+            dispatch(batches, new_rules, orders, &to_workers, &runtime);
         })?;
         let part = self.health.part("engine");
         part.ready();

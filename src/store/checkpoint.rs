@@ -1,6 +1,6 @@
 //! What is committed together.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use super::Bookmark;
 use crate::{units::Time, window::Rows};
@@ -15,6 +15,18 @@ pub struct Checkpoint {
     pub rows: Rows,
     /// Notifications that came since the last checkpoint, in their order.
     pub notes: Vec<Note>,
+    /// What is to happen once all of this is safe.
+    pub then: Then,
+}
+
+/// Called, on the store's thread, once a checkpoint is safe; they must not wait.
+#[derive(Default)]
+pub struct Then(pub Vec<Box<dyn FnOnce() + Send>>);
+
+impl fmt::Debug for Then {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Then({})", self.0.len())
+    }
 }
 
 /// One message to one receiver, as the outbox holds it.

@@ -260,6 +260,9 @@ impl Keeping {
         }
         if let Some(Pending { checkpoint, handed }) = pending {
             self.commits.publish(checkpoint.bookmarks);
+            for call in checkpoint.then.0 {
+                call();
+            }
             if !handed && !checkpoint.notes.is_empty() {
                 deliver(Delivery::New(checkpoint.notes));
             }

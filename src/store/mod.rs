@@ -19,7 +19,7 @@ mod tests;
 mod trouble;
 
 pub use bookmark::{Bookmark, Commits, Kept};
-pub use checkpoint::{Checkpoint, Note};
+pub use checkpoint::{Checkpoint, Note, Then};
 pub use database::{Loaded, OpenError};
 pub use keeper::{Deliver, Delivery, Keeper};
 pub use keeping::Keeping;

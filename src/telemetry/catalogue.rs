@@ -148,6 +148,8 @@ catalogue! {
         "Alerts that could not be kept or shown, by reason: evicted (resolved early, because too many were open), terminal (stdout did not take them), unlisted (for each group, because too many are in groups; the group's next notification says how many).";
     ALERTS_HIDDEN: Gauge "auditwatch_alerts_hidden" ["by"]
         "Alerts that go on and nobody is told of, by a silence or by inhibition; counted every ten seconds.";
+    SILENCES: Gauge "auditwatch_silences" ["state"]
+        "Silences by state: active, pending (they begin later) or expired (in the last five days).";
     ALERT_GROUPS: Gauge "auditwatch_alert_groups" []
         "Groups that routing keeps in mind.";
     ALERT_GROUP_MEMBERS: Gauge "auditwatch_alert_group_members" []

@@ -239,6 +239,11 @@ impl Dispatcher {
         (self.groups.len(), self.members)
     }
 
+    /// Takes the clock's time on, before something is asked that depends on it.
+    pub fn set_time(&mut self, now: Time) {
+        self.set_clock(now);
+    }
+
     /// When the dispatcher was last given the time.
     pub const fn now(&self) -> Time {
         self.now

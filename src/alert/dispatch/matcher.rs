@@ -139,7 +139,11 @@ impl Matchers {
             }
             Matcher::new(name, operator, value)
         };
-        parts.into_iter().map(matcher).collect::<Result<_, _>>().map(Self)
+        parts
+            .into_iter()
+            .map(matcher)
+            .collect::<Result<_, _>>()
+            .map(Self)
     }
 
     /// Adds others; all must hold.
