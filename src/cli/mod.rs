@@ -2,8 +2,10 @@
 //!
 //! Results go to stdout, everything else to stderr. A closed pipe ends a command quietly.
 
+mod alerts;
 mod blind;
 mod check;
+mod daemon;
 mod explain;
 mod fields;
 mod outbox;
@@ -12,6 +14,7 @@ mod rule_set;
 mod rules;
 mod run;
 mod scoreboard;
+mod silence;
 mod terminal;
 mod test;
 
@@ -48,6 +51,10 @@ enum Command {
     Fields(fields::FieldsArgs),
     /// See what waits for a receiver and what was given up; send it again or drop it.
     Outbox(outbox::OutboxArgs),
+    /// See the open alerts of a running daemon, take care of them, end them.
+    Alerts(alerts::AlertsArgs),
+    /// Make things quiet for a while; see what is quiet, why and until when.
+    Silence(silence::SilenceArgs),
     /// Print a completion script for a shell.
     Completions {
         /// The shell to complete in.
@@ -114,6 +121,8 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Scoreboard(args) => scoreboard::run(&args),
         Command::Fields(args) => fields::run(&args),
         Command::Outbox(args) => outbox::run(args),
+        Command::Alerts(args) => alerts::run(args),
+        Command::Silence(args) => silence::run(args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "auditwatch", &mut script);

@@ -7,7 +7,7 @@ use crate::{
     alert::{
         Alert,
         dispatch::{Ack, Hidden, Matchers, Phase, Silence, Standing},
-        to_json,
+        to_json, to_visible,
     },
     pipeline::state,
     units::Time,
@@ -202,7 +202,7 @@ pub(super) fn alert(alert: &Alert, standing: &Standing) -> String {
     });
     let line = to_json(alert, 0);
     let line = line.strip_suffix('}').unwrap_or(&line);
-    format!("{line},{}", &more.to_string()[1..])
+    format!("{line},{}", &to_visible(&more)[1..])
 }
 
 #[cfg(test)]
