@@ -43,20 +43,20 @@ impl Place {
         let state = self.state.clone();
         let state = state.or_else(|| variable("AUDITWATCH_STATE").map(PathBuf::from));
         let builder = Client::builder().no_proxy().timeout(ANSWER_WITHIN);
-        let (builder, base, place) = match state.filter(|_| !is_addressed) {
-            Some(dir) => {
-                let path = socket_in(&dir);
-                let place = path.display().to_string();
-                let builder = builder.unix_socket(path);
-                (builder, "http://localhost".to_owned(), place)
-            }
-            None => {
-                let address = self.address.clone();
-                let address = address.or_else(|| variable("AUDITWATCH_ADMIN"));
-                let address = address.unwrap_or_else(|| ADMIN_DEFAULT.to_owned());
-                let bare = address.trim_start_matches("http://").trim_end_matches('/');
-                (builder, format!("http://{bare}"), bare.to_owned())
-            }
+        let (builder, base, place) = if let Some(dir) = state.filter(|_| !is_addressed) {
+            let path = socket_in(&dir);
+            let place = path.display().to_string();
+            (
+                builder.unix_socket(path),
+                "http://localhost".to_owned(),
+                place,
+            )
+        } else {
+            let address = self.address.clone();
+            let address = address.or_else(|| variable("AUDITWATCH_ADMIN"));
+            let address = address.unwrap_or_else(|| ADMIN_DEFAULT.to_owned());
+            let bare = address.trim_start_matches("http://").trim_end_matches('/');
+            (builder, format!("http://{bare}"), bare.to_owned())
         };
         let client = builder
             .build()

@@ -4,7 +4,7 @@ use axum::{
     Extension,
     extract::{Path, Query, State, rejection::JsonRejection},
     http::{HeaderValue, StatusCode, header},
-    response::{IntoResponse as _, Response},
+    response::{IntoResponse, Response},
 };
 use serde_json::{Value, json};
 
@@ -27,15 +27,25 @@ const JSON: [(header::HeaderName, HeaderValue); 1] = [(
 #[derive(Clone, Debug)]
 pub(super) struct Peer(pub(super) String);
 
-type Answer = Result<Response, Response>;
-type Body<T> = Result<axum::Json<T>, JsonRejection>;
+type Answer = Result<Response, Told>;
 
-fn told(status: StatusCode, error: impl std::fmt::Display) -> Response {
-    let body = json!({"error": error.to_string()});
-    (status, JSON, format!("{body}\n")).into_response()
+/// What is answered when something cannot be done.
+pub(super) struct Told(StatusCode, String);
+
+impl IntoResponse for Told {
+    fn into_response(self) -> Response {
+        let body = json!({"error": self.1});
+        (self.0, JSON, format!("{body}\n")).into_response()
+    }
 }
 
-fn wrong(error: impl std::fmt::Display) -> Response {
+type Body<T> = Result<axum::Json<T>, JsonRejection>;
+
+fn told(status: StatusCode, error: impl std::fmt::Display) -> Told {
+    Told(status, error.to_string())
+}
+
+fn wrong(error: impl std::fmt::Display) -> Told {
     told(StatusCode::BAD_REQUEST, error)
 }
 
@@ -43,7 +53,7 @@ fn answer(body: &Value) -> Response {
     (JSON, format!("{body}\n")).into_response()
 }
 
-async fn ask(shown: &Shown, wish: Wish) -> Result<Reply, Response> {
+async fn ask(shown: &Shown, wish: Wish) -> Result<Reply, Told> {
     (shown.ask)(wish).await.map_err(|refusal| {
         let status = match refusal {
             Refusal::Unknown => StatusCode::NOT_FOUND,
@@ -54,7 +64,7 @@ async fn ask(shown: &Shown, wish: Wish) -> Result<Reply, Response> {
     })
 }
 
-fn body<T>(body: Body<T>) -> Result<T, Response> {
+fn body<T>(body: Body<T>) -> Result<T, Told> {
     match body {
         Ok(axum::Json(body)) => Ok(body),
         Err(rejection) => Err(told(rejection.status(), rejection.body_text())),
@@ -159,10 +169,10 @@ pub(super) async fn expire(
 }
 
 /// What a change is answered that does not come through the local socket.
-pub(super) async fn only_local() -> Response {
+pub(super) async fn only_local() -> Answer {
     let why = "nothing can be changed over the network; use the socket admin.sock in the directory \
                of the state, as `auditwatch silence` and `auditwatch alerts` do";
-    told(StatusCode::FORBIDDEN, why)
+    Err(told(StatusCode::FORBIDDEN, why))
 }
 
 /// An id like Alertmanager's.
@@ -172,7 +182,7 @@ fn new_id() -> String {
     let _ = aws_lc_rs::rand::fill(&mut bytes);
     bytes[6] = bytes[6] & 0x0f | 0x40;
     bytes[8] = bytes[8] & 0x3f | 0x80;
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = format!("{:032x}", u128::from_be_bytes(bytes));
     [
         &hex[..8],
         &hex[8..12],

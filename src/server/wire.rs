@@ -237,9 +237,7 @@ mod tests {
             let text = format!(
                 r#"{{"matchers":[{matchers}],"endsAt":"{ends}","createdBy":"eva","comment":"{comment}"}}"#
             );
-            read(&text)
-                .map(|silence| silence.id)
-                .unwrap_or_else(|told| told.into())
+            read(&text).map_or_else(Into::into, |silence| silence.id)
         };
         let good = r#"{"name":"a","value":"b"}"#;
         assert_eq!(&*body(good, &late, "x"), "new");

@@ -154,6 +154,7 @@ fn what_was_committed_is_there_after_the_next_start() {
         bookmarks: vec![bookmark("1", Some("{}")), bookmark("2", Some("[2]"))],
         rows: rows(&[(b"a", Some("x")), (b"b", Some("y"))]),
         notes: vec![note("1.f", "soc", 3), note("1.f", "log", 3)],
+        ..Checkpoint::default()
     });
     assert_eq!(running.new_notes(), [1, 2]);
     assert_eq!(safe.borrow_and_update().len(), 2);
@@ -162,7 +163,7 @@ fn what_was_committed_is_there_after_the_next_start() {
     running.commit(Checkpoint {
         bookmarks: vec![bookmark("1", None), bookmark("2", Some("[3]"))],
         rows: gone,
-        notes: Vec::new(),
+        ..Checkpoint::default()
     });
     running.keeper.taken(1);
     running.stop();

@@ -129,8 +129,11 @@ impl Dispatcher {
             }
         }
         // An alert may have found its end in another place than here.
-        let lost = |id: &&Box<str>| !self.tracked.contains_key(&***id);
-        let lost: Vec<Box<str>> = self.acks.keys().filter(lost).cloned().collect();
+        let acked = self.acks.keys();
+        let lost: Vec<Box<str>> = acked
+            .filter(|id| !self.tracked.contains_key(*id))
+            .cloned()
+            .collect();
         for id in lost {
             self.forget_ack(&id);
         }
