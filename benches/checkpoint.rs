@@ -30,9 +30,9 @@ use auditwatch::{
     units::Time,
 };
 
-const EVENTS: usize = 1_000_000;
+const EVENTS: usize = 4_000_000;
 const CALLERS: usize = 100_000;
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 2;
 
 /// What each caller reads is learnt, and one request in twenty is refused and counted; no
 /// condition is ever met.

@@ -369,3 +369,56 @@ async fn all_receivers_are_told() {
         .collect();
     assert_eq!(log.lines().collect::<Vec<_>>(), expected);
 }
+
+/// More messages than the queue holds wait in the outbox; all come, in order, and none stays.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_does_not_fit_into_the_queue_waits_in_the_outbox() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("alerts.jsonl");
+    let metrics = Metrics::new(&prometheus::Registry::new()).unwrap();
+    let (store, ..) = store::Store::open(store::Settings::new(dir.path().join("state"))).unwrap();
+    let health = Arc::<crate::telemetry::Health>::default();
+    let own = store::Metrics::new(&crate::telemetry::Metrics::new().unwrap()).unwrap();
+    let (keeper, keeping) =
+        store.keeper(Vec::new(), ["log".into()].into(), own, health.part("state"));
+    let receiver = Receiver {
+        name: "log".into(),
+        integration: Integration::AlertLog(AlertLog::new(&path)),
+    };
+    let settings = Settings {
+        queue_max: 2,
+        ..Settings::default()
+    };
+    let notifier = Notifier::start(vec![receiver], settings, &metrics, Some(&keeper));
+    keeping.start(notifier.deliver()).unwrap();
+    let mut alerts = Vec::new();
+    for n in 0..40 {
+        let mut alert = Alert::clone(&samples::burst(1));
+        alert.id = format!("{n}").into();
+        alerts.push(Arc::new(alert));
+    }
+    for some in alerts.chunks(10) {
+        let changes = some.iter().map(|alert| Change::Fired(Arc::clone(alert)));
+        let told = changes.map(|change| Notification::single(&"log".into(), &change, 0));
+        let notes = told.filter_map(|told| notifier.note(&told, Time::from_micros(1)));
+        keeper.commit(store::Checkpoint {
+            notes: notes.collect(),
+            ..store::Checkpoint::default()
+        });
+        assert!(keeper.wait(Duration::from_secs(30)));
+    }
+    let expected: Vec<String> = alerts.iter().map(|alert| to_json(alert, 0)).collect();
+    let log = || std::fs::read_to_string(&path).unwrap_or_default();
+    let came = async {
+        while log().lines().count() < expected.len() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    let came = tokio::time::timeout(Duration::from_secs(30), came).await;
+    assert!(came.is_ok(), "{} came", log().lines().count());
+    assert_eq!(log().lines().collect::<Vec<_>>(), expected);
+    assert_eq!(notifier.shutdown(Duration::from_secs(30)).await, []);
+    assert!(keeper.stop(Duration::from_secs(30)));
+    let outbox = store::Outbox::open(&dir.path().join("state")).unwrap();
+    assert_eq!(outbox.list(false, 100).unwrap(), []);
+}

@@ -19,9 +19,9 @@ use crate::{
 };
 
 /// Between two checkpoints lies at least this, and this many times what the last one cost, so that
-/// a great state takes about a twentieth of the time; but never more than the greatest pause.
+/// a great state takes about a thirtieth of the time; but never more than the greatest pause.
 const PAUSE: Duration = Duration::from_secs(1);
-const PAUSE_COST: u32 = 19;
+const PAUSE_COST: u32 = 29;
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 
 /// When somebody is to be told, it is this many times the cost.

@@ -23,7 +23,8 @@ pub(super) struct HeldFile<F: DiskFile> {
     looked: Looked,
     /// How long its first line is, as far as it is there.
     head: usize,
-    /// That line's last bytes: they stay as long as it is the same file.
+    /// That line's first and last bytes: they stay as long as it is the same file.
+    head_first: Vec<u8>,
     head_last: Vec<u8>,
     fingerprint: Print,
     is_fingerprint_whole: bool,
@@ -75,6 +76,7 @@ impl<F: DiskFile> HeldFile<F> {
             looked: file.look()?,
             file,
             head: 0,
+            head_first: Vec::new(),
             head_last: Vec::new(),
             fingerprint: Print::default(),
             is_fingerprint_whole: false,
@@ -111,6 +113,7 @@ impl<F: DiskFile> HeldFile<F> {
 
     fn know(&mut self, head: &Head) {
         self.head = head.len();
+        head.first().clone_into(&mut self.head_first);
         head.last().clone_into(&mut self.head_last);
         self.fingerprint = head.print();
         self.is_fingerprint_whole = head.is_whole();
@@ -146,13 +149,9 @@ impl<F: DiskFile> HeldFile<F> {
             });
         }
         let len = now.len;
-        let mut last = vec![0; self.head_last.len()];
-        let there = read_full(
-            &*self.file,
-            &mut last,
-            (self.head - self.head_last.len()) as u64,
-        )?;
-        let rewritten = last[..there] != self.head_last
+        let last = (self.head - self.head_last.len()) as u64;
+        let rewritten = !self.has(&self.head_first, 0)?
+            || !self.has(&self.head_last, last)?
             || (len >= offset && !self.trail_is_there(trail, offset)?);
         if !rewritten && len >= read {
             self.looked = now;
@@ -162,6 +161,13 @@ impl<F: DiskFile> HeldFile<F> {
             }
         }
         Ok(Seen { len, rewritten })
+    }
+
+    /// Whether these bytes are there.
+    fn has(&self, bytes: &[u8], offset: u64) -> io::Result<bool> {
+        let mut there = vec![0; bytes.len()];
+        let len = read_full(&*self.file, &mut there, offset)?;
+        Ok(there[..len] == *bytes)
     }
 
     fn trail_is_there(&self, trail: Print, offset: u64) -> io::Result<bool> {

@@ -32,7 +32,7 @@ pub struct Print {
     pub hash: u64,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
 fn write_hash<S: Serializer>(hash: &u64, to: S) -> Result<S::Ok, S::Error> {
     to.collect_str(&format_args!("{hash:016x}"))
 }
@@ -118,6 +118,11 @@ impl Head {
         self.0.len()
     }
 
+    /// Its first bytes, at most 128.
+    pub(super) fn first(&self) -> &[u8] {
+        &self.0[..self.0.len().min(HEAD_BYTES)]
+    }
+
     /// Its last bytes, at most 1 KiB. A caller cannot choose these, nor is a hole there.
     pub(super) fn last(&self) -> &[u8] {
         &self.0[self.0.len().saturating_sub(PIECE_BYTES)..]
@@ -156,7 +161,7 @@ pub struct Mark {
     pub done: bool,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
 pub(super) fn write_time<S: Serializer>(time: &Time, to: S) -> Result<S::Ok, S::Error> {
     to.collect_str(time)
 }

@@ -89,7 +89,7 @@ impl<D: Disk> Follow<D> {
             }
             self.settle_blanks(book);
             if !beside.is_shaky {
-                self.forget_gone(&beside, &marks, &resumed, book);
+                forget_gone(&beside, &marks, &resumed, book);
             }
         }
         self.give_up(now, &beside, &resumed, book, out);
@@ -227,34 +227,6 @@ impl<D: Disk> Follow<D> {
         });
     }
 
-    /// Forgets files that were read to their end and are gone, but for the newest known one:
-    /// what was rotated away later is found by it.
-    #[expect(
-        clippy::unused_self,
-        reason = "a step of this type's work, called beside the others"
-    )]
-    fn forget_gone(
-        &self,
-        beside: &Beside,
-        marks: &[(u64, Mark)],
-        resumed: &BTreeSet<u64>,
-        book: &mut Book,
-    ) {
-        let is_there = |serial: u64| {
-            resumed.contains(&serial)
-                || beside
-                    .found
-                    .iter()
-                    .any(|found| [Kin::Same(serial), Kin::Shorter(serial)].contains(&found.kin))
-        };
-        let older = marks.split_last().map_or(&[][..], |(_, older)| older);
-        for (serial, mark) in older {
-            if mark.done && !is_there(*serial) {
-                book.forget(*serial);
-            }
-        }
-    }
-
     /// Ends the search for what was not found: nothing more will come, or it is lost.
     fn give_up(
         &mut self,
@@ -288,44 +260,58 @@ impl<D: Disk> Follow<D> {
             if is_found && !is_copied {
                 missing.since = None;
             } else if is_copied || now.saturating_sub(since) >= patience {
-                self.end(missing, is_copied, book, out);
+                end(missing, is_copied, book, out);
                 continue;
             }
             self.missing.push(missing);
         }
     }
+}
 
-    /// Nothing more of this content will come. A copy that is shorter than what was read has
-    /// nothing that was not read.
-    #[expect(
-        clippy::unused_self,
-        reason = "a step of this type's work, called beside the others"
-    )]
-    fn end(&self, missing: Missing, is_copied: bool, book: &mut Book, out: &mut Out) {
-        let serial = missing.serial;
-        let was_watched = missing.framer.is_some();
-        if let Some(mut framer) = missing.framer {
-            framer.finish();
-            while let Some(block) = framer.next_block() {
-                let block = Some(block);
-                out.given.push(Given { block, note: None });
-            }
+/// Forgets files that were read to their end and are gone, but for the newest known one:
+/// what was rotated away later is found by it.
+fn forget_gone(beside: &Beside, marks: &[(u64, Mark)], resumed: &BTreeSet<u64>, book: &mut Book) {
+    let is_there = |serial: u64| {
+        resumed.contains(&serial)
+            || beside
+                .found
+                .iter()
+                .any(|found| [Kin::Same(serial), Kin::Shorter(serial)].contains(&found.kin))
+    };
+    let older = marks.split_last().map_or(&[][..], |(_, older)| older);
+    for (serial, mark) in older {
+        if mark.done && !is_there(*serial) {
+            book.forget(*serial);
         }
-        let Some(mark) = book.get(serial).cloned() else {
-            return;
-        };
-        if is_copied {
-            book.done(serial, |_| {});
-            return;
-        }
-        let unread = mark.len.saturating_sub(mark.offset);
-        if !was_watched || unread > 0 {
-            out.changes.push(Change::Lost {
-                offset: mark.offset,
-                unread,
-                since: mark.modified,
-            });
-        }
-        book.forget(serial);
     }
+}
+
+/// Nothing more of this content will come. A copy that is shorter than what was read has
+/// nothing that was not read.
+fn end(missing: Missing, is_copied: bool, book: &mut Book, out: &mut Out) {
+    let serial = missing.serial;
+    let was_watched = missing.framer.is_some();
+    if let Some(mut framer) = missing.framer {
+        framer.finish();
+        while let Some(block) = framer.next_block() {
+            let block = Some(block);
+            out.given.push(Given { block, note: None });
+        }
+    }
+    let Some(mark) = book.get(serial).cloned() else {
+        return;
+    };
+    if is_copied {
+        book.done(serial, |_| {});
+        return;
+    }
+    let unread = mark.len.saturating_sub(mark.offset);
+    if !was_watched || unread > 0 {
+        out.changes.push(Change::Lost {
+            offset: mark.offset,
+            unread,
+            since: mark.modified,
+        });
+    }
+    book.forget(serial);
 }

@@ -4,7 +4,7 @@ use std::io;
 
 use super::{disk::DiskFile, held::HeldFile};
 use crate::{
-    decode::{Block, Decoded, Framer, Limits, each_event},
+    decode::{Block, Decoded, Framer, Limits, each_event, is_corruption},
     event::{Context, Event},
     units::Time,
 };
@@ -83,8 +83,11 @@ fn walk<F: DiskFile>(
     let mut at = from;
     while at < end {
         let most = buffer.len().min((end - at) as usize);
-        // A damaged end is counted by whoever reads it.
-        let read = file.read(at, &mut buffer[..most]).unwrap_or_default();
+        let read = match file.read(at, &mut buffer[..most]) {
+            // A damaged end is counted by whoever reads it.
+            Err(error) if is_corruption(&error) => 0,
+            read => read?,
+        };
         if read == 0 {
             break;
         }

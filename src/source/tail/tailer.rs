@@ -17,7 +17,7 @@ use super::{
     counts::Counts,
     disk::Local,
     files::{Files, TooMany},
-    follow::{Change, Given, Out, Progress},
+    follow::{Change, Follow, Given, Out, Progress},
     pattern,
     settings::TailSettings,
     watch::Watch,
@@ -377,7 +377,7 @@ impl Tailer {
             .retain(|path, _| follows.iter().any(|follow| follow.path() == path));
         let pattern = &self.settings.path;
         let fixed = pattern::is_pattern(pattern).then(|| pattern::fixed_part(pattern));
-        let paths = self.files.follows().iter().map(super::follow::Follow::path);
+        let paths = self.files.follows().iter().map(Follow::path);
         self.watch.directories_of(paths, fixed);
     }
 

@@ -30,7 +30,7 @@ use super::{
     book::Note,
     files::Files,
     follow::{Change, Out, Progress},
-    mark::Mark,
+    mark::{Mark, Print},
     settings::TailSettings,
 };
 use crate::{decode::Limits, store::Kept};
@@ -62,6 +62,8 @@ struct Run {
     /// Who wrote each line.
     writers: BTreeMap<u64, usize>,
     is_violent: bool,
+    /// Lines vanished that the reader can know of.
+    must_tell: bool,
     lost: u32,
     truncated: u32,
     story: Option<String>,
@@ -108,6 +110,7 @@ impl Run {
             old: BTreeSet::new(),
             writers: BTreeMap::new(),
             is_violent: false,
+            must_tell: false,
             lost: 0,
             truncated: 0,
             story: is_told.then(String::new),
@@ -131,7 +134,7 @@ impl Run {
             } else {
                 self.let_reader_act();
             }
-            self.note_vanished();
+            self.note_vanished(false);
         }
         self.drain();
     }
@@ -144,6 +147,7 @@ impl Run {
             self.servers[index].act(&mut world, &mut self.chance, &mut self.next)
         };
         self.is_violent |= act.is_violent;
+        self.note_vanished(act.is_copied);
         self.writers
             .extend((before + 1..=self.next).map(|line| (line, index)));
         self.tell(|run| {
@@ -257,7 +261,10 @@ impl Run {
             let mut out = Out::default();
             let _ = reader.look(index, now, &mut out);
             Self::take(&mut self.ledger, &mut self.read, &mut out);
-            self.lost += out.changes.iter().filter(|change| is_lost(change)).count() as u32;
+            for change in &out.changes {
+                self.lost += u32::from(is_lost(change));
+                self.truncated += u32::from(*change == Change::Truncated);
+            }
         }
     }
 
@@ -329,23 +336,44 @@ impl Run {
         }
     }
 
-    fn note_vanished(&mut self) {
-        for line in self.disk.world.borrow_mut().take_vanished() {
+    fn note_vanished(&mut self, is_copied: bool) {
+        let vanished = self.disk.world.borrow_mut().take_vanished();
+        for (line, print) in vanished {
             if self.read.get(&line).is_none_or(|count| *count == 0) {
                 self.gone.insert(line);
+                self.must_tell |= !is_copied && self.has_met(print);
             }
         }
+    }
+
+    /// Whether the reader will know, whatever happens, that it has not read to its end what
+    /// begins like this.
+    fn has_met(&self, print: Print) -> bool {
+        let mut marks = BTreeMap::new();
+        let safe = &self.ledger[..self.safe];
+        for note in safe.iter().filter_map(|(_, note)| note.as_ref()) {
+            let mark = note.value.as_deref();
+            let mark = mark.and_then(|mark| serde_json::from_str::<Mark>(mark).ok());
+            marks.insert(&note.part, mark);
+        }
+        let is_it = |mark: &Mark| mark.fingerprint == print && !mark.done;
+        print.bytes > 0 && marks.values().flatten().any(is_it)
     }
 
     /// Everything rests; the reader comes to the end of everything.
     fn drain(&mut self) {
         self.disk.is_troubled.set(false);
+        let mut lost = Vec::new();
         for server in &mut self.servers {
             let mut world = self.disk.world.borrow_mut();
             let act = server.write_last(&mut world, &mut self.chance, &mut self.next);
             self.is_violent |= act.is_violent;
+            drop(world);
+            let vanished = self.disk.world.borrow_mut().take_vanished();
+            lost.extend(vanished.into_iter().map(|(line, _)| line));
         }
-        self.note_vanished();
+        lost.retain(|line| self.read.get(line).is_none_or(|count| *count == 0));
+        self.gone.extend(lost);
         if self.reader.is_none() {
             self.start();
         }
@@ -367,7 +395,7 @@ impl Run {
                         assert!(steps < 10_000, "the reader does not come to rest");
                     }
                 }
-                self.note_vanished();
+                self.note_vanished(false);
             }
         }
     }
@@ -387,6 +415,9 @@ impl Run {
         }
         if let Some((line, _)) = self.read.range(OLD..).find(|(_, count)| **count > 0) {
             return Err(format!("old line {line} was read"));
+        }
+        if self.must_tell && self.lost + self.truncated == 0 {
+            return Err(format!("{missing:?} are lost, and nobody was told"));
         }
         if !self.is_violent && (self.lost > 0 || !missing.is_empty()) {
             return Err(format!("{} lost, but nothing can have been", self.lost));

@@ -2,6 +2,7 @@
 
 use std::{fmt::Write as _, path::PathBuf};
 
+use super::super::rotated::without_packing;
 use super::{
     chance::Chance,
     world::{Packing, World},
@@ -67,7 +68,14 @@ const GOES_ON: i64 = 500_000;
 pub(super) struct Act {
     /// A live file lost its content or its name.
     pub(super) is_violent: bool,
+    /// There is a copy, so nobody can know of what was written between copy and truncation.
+    pub(super) is_copied: bool,
 }
+
+const VIOLENT: Act = Act {
+    is_violent: true,
+    is_copied: false,
+};
 
 impl Server {
     pub(super) fn new(directory: &str, style: Style, is_gentle: bool) -> Self {
@@ -305,7 +313,10 @@ impl Server {
         if let Some(live) = world.inode(&self.path) {
             world.truncate(live);
         }
-        Act { is_violent: true }
+        Act {
+            is_violent: true,
+            is_copied: true,
+        }
     }
 
     /// The oldest rotated file that is not the live one.
@@ -337,7 +348,7 @@ impl Server {
             }
             return;
         }
-        let is_plain = |name: &str| ![".gz", ".zst"].iter().any(|end| name.ends_with(end));
+        let is_plain = |name: &str| without_packing(name).is_none();
         let Some(from) = self.oldest(world, is_plain) else {
             return;
         };
@@ -363,7 +374,7 @@ impl Server {
             return Act::default();
         };
         world.remove(&oldest);
-        Act { is_violent: true }
+        VIOLENT
     }
 
     /// The end of the file was never written to the disk.
@@ -405,7 +416,7 @@ impl Server {
                 world.rename(&draft, &self.path);
             }
         }
-        Act { is_violent: true }
+        VIOLENT
     }
 }
 

@@ -4,7 +4,7 @@ use std::{
     cell::{Cell, RefCell},
     collections::{BTreeMap, BTreeSet},
     ffi::OsString,
-    io::{self, Write as _},
+    io::{self, Read as _, Write as _},
     path::{Path, PathBuf},
     rc::Rc,
 };
@@ -13,6 +13,7 @@ use flate2::{Compression, write::GzEncoder};
 
 use super::super::{
     disk::{Disk, DiskFile, Identity, Looked},
+    mark::{Head, Print},
     rotated::is_rotated_name,
 };
 use super::chance::Chance;
@@ -73,8 +74,8 @@ pub(super) struct World {
     now: i64,
     /// How many files each line stands in.
     copies: BTreeMap<u64, u32>,
-    /// Lines that nobody can read any more.
-    vanished: Vec<u64>,
+    /// Lines that nobody can read any more, and how the file began that they stood in last.
+    vanished: Vec<(u64, Print)>,
     written: Vec<u64>,
 }
 
@@ -192,11 +193,13 @@ impl World {
 
     fn forget_lines(&mut self, inode: u64) {
         let node = self.nodes.get_mut(&inode).unwrap();
+        let mut bytes = &node.bytes[..];
+        let print = Head::read(|into, _| bytes.read(into)).unwrap().print();
         for line in std::mem::take(&mut node.lines) {
             let copies = self.copies.get_mut(&line).unwrap();
             *copies -= 1;
             if *copies == 0 {
-                self.vanished.push(line);
+                self.vanished.push((line, print));
             }
         }
     }
@@ -224,7 +227,7 @@ impl World {
         };
         self.written.push(line);
         if node.links == 0 && node.handles == 0 {
-            self.vanished.push(line);
+            self.vanished.push((line, Print::default()));
         } else {
             node.lines.push(line);
             *self.copies.entry(line).or_default() += 1;
@@ -319,8 +322,9 @@ impl World {
         self.copies.get(&line).is_some_and(|copies| *copies > 0)
     }
 
-    /// The lines that were removed from their last place since the last call.
-    pub(super) fn take_vanished(&mut self) -> Vec<u64> {
+    /// The lines that were removed from their last place since the last call, each with how
+    /// that began.
+    pub(super) fn take_vanished(&mut self) -> Vec<(u64, Print)> {
         std::mem::take(&mut self.vanished)
     }
 
