@@ -15,6 +15,7 @@ mod json;
 mod labels;
 mod quotes;
 mod shared;
+mod standing;
 mod text;
 pub mod words;
 
@@ -23,6 +24,7 @@ pub use change::{Alert, Change, Status};
 pub use json::{to_json, to_visible};
 pub use quotes::{QUOTES_MAX, telling};
 pub use shared::{Several, Shared, SharedOrigin, SharedTarget};
+pub use standing::with_standing;
 pub use text::{cut_middle, cut_middle_by, is_hidden, visible};
 
 #[cfg(test)]

@@ -42,6 +42,9 @@ enum Action {
         /// Only those that stand so: active, silenced, inhibited or acked.
         #[arg(long, value_name = "STATE", value_delimiter = ',')]
         standing: Vec<String>,
+        /// Those that are over instead, and ended since this long ago: 24h, 7d.
+        #[arg(long, value_name = "SPAN", conflicts_with_all = ["matchers", "standing"])]
+        since: Option<String>,
         /// Show at most this many.
         #[arg(long, value_name = "N", default_value_t = SHOWN)]
         limit: usize,
@@ -96,6 +99,7 @@ pub(super) fn run(args: AlertsArgs) -> Result<(), Failure> {
             matchers,
             level,
             standing,
+            since,
             limit,
             json,
         } => {
@@ -106,7 +110,9 @@ pub(super) fn run(args: AlertsArgs) -> Result<(), Failure> {
             }
             query.extend(level.map(|level| ("level", level)));
             query.extend(standing.into_iter().map(|state| ("state", state)));
-            list(&place.daemon()?, &query, limit, json)
+            let path = if since.is_some() { "history" } else { "alerts" };
+            query.extend(since.map(|since| ("since", since)));
+            list(&place.daemon()?, path, &query, limit, json)
         }
         Action::Show { place, id, json } => {
             let found = place.daemon()?.get(&path("alerts", &id)?, &[]);
@@ -143,11 +149,12 @@ impl Person {
 
 fn list(
     daemon: &Daemon,
+    path: &str,
     query: &[(&str, String)],
     limit: usize,
     as_json: bool,
 ) -> Result<(), Failure> {
-    let found = daemon.get("/api/v1/alerts", query)?;
+    let found = daemon.get(&format!("/api/v1/{path}"), query)?;
     let found = found.as_array().map_or(&[][..], Vec::as_slice);
     let mut out = io::stdout().lock();
     if as_json {

@@ -221,7 +221,7 @@ async fn daemon(settings: Settings, wishes: Wishes, output: Output) -> Result<()
         .map_err(|error| not_started(&error))?;
     tell_what_runs(&settings, &app, admin.as_ref());
     let admin_stop = CancellationToken::new();
-    let shown = shown(&app);
+    let shown = shown(&app, &settings);
     let mut served = tokio::task::JoinSet::new();
     if let Some(socket) = socket(&settings) {
         served.spawn(socket.run(shown.clone(), admin_stop.clone()));
@@ -244,7 +244,7 @@ async fn daemon(settings: Settings, wishes: Wishes, output: Output) -> Result<()
     ended
 }
 
-fn shown(app: &App) -> Shown {
+fn shown(app: &App, settings: &Settings) -> Shown {
     let orders = app.orders().clone();
     Shown {
         metrics: Arc::clone(app.metrics()),
@@ -253,6 +253,7 @@ fn shown(app: &App) -> Shown {
             let orders = orders.clone();
             Box::pin(async move { orders.ask(wish).await })
         }),
+        history: settings.state.as_ref().map(|state| state.dir.clone()),
         clock: pipeline::clock,
     }
 }

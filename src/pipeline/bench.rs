@@ -21,10 +21,11 @@ use super::{
     worker::{Observed, Outcome, clock},
 };
 use crate::{
-    alert::{Change, dispatch::Notification},
+    alert::{Change, dispatch::Notification, with_standing},
     decode::Reject,
     notify::Notifier,
     rule::RuleSet,
+    store::Ended,
     units::{Span, Time},
 };
 
@@ -225,8 +226,9 @@ impl Bench {
             // An alert is kept, also where nobody is told of it.
             checkpoints.judged(None);
         }
-        for change in self.changes.drain(..) {
+        for change in std::mem::take(&mut self.changes) {
             self.parts.live.apply(&change);
+            self.keep(&change, now);
             self.parts.routing.take(&change, now, &mut self.told);
             if let Some(console) = &self.parts.console {
                 console.tell(&change);
@@ -234,6 +236,21 @@ impl Bench {
         }
         self.parts.routing.pass_time(now, &mut self.told);
         self.hand_on();
+    }
+
+    /// Puts an alert that is over into the history, as it stood.
+    fn keep(&mut self, change: &Change, now: Time) {
+        let (Some(checkpoints), Change::Resolved(alert)) = (&mut self.parts.checkpoints, change)
+        else {
+            return;
+        };
+        let standing = self.parts.routing.dispatcher.standing(alert);
+        checkpoints.ended(Ended {
+            id: alert.id.clone(),
+            ended_at: now,
+            level: alert.severity() as u8,
+            alert: with_standing(alert, &standing),
+        });
     }
 
     /// Hands on what receivers are to be told.

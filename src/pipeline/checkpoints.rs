@@ -15,7 +15,7 @@ use super::{Judge, routing::Routing, worker::clock};
 use crate::{
     alert::dispatch::Notification,
     notify::Notifier,
-    store::{Bookmark, Checkpoint, Keeper, Note, Then},
+    store::{Bookmark, Checkpoint, Ended, Keeper, Note, Then},
 };
 
 /// Between two checkpoints lies at least this, and this many times what the last one cost, so that
@@ -33,7 +33,8 @@ const URGENT_MAX: Duration = Duration::from_millis(500);
 /// How soon a store that is busy is asked again when somebody is to be told.
 const BUSY: Duration = Duration::from_millis(2);
 
-/// How many notifications may wait for a checkpoint before the engine does.
+/// How many notifications, or alerts that are over, may wait for a checkpoint before the engine
+/// does.
 const NOTES_MAX: usize = 10_000;
 
 /// How often a thing that is waited for is looked at.
@@ -49,6 +50,8 @@ pub(super) struct Checkpoints {
     /// The latest of each source and part.
     bookmarks: BTreeMap<(Arc<str>, Box<str>), Option<String>>,
     notes: Vec<Note>,
+    /// Alerts that are over.
+    ended: Vec<Ended>,
     /// Called when the next checkpoint is safe.
     answers: Vec<Box<dyn FnOnce() + Send>>,
     /// Whether anything was judged since the last checkpoint.
@@ -68,6 +71,7 @@ impl Checkpoints {
             stop,
             bookmarks: BTreeMap::new(),
             notes: Vec::new(),
+            ended: Vec::new(),
             answers: Vec::new(),
             is_due: false,
             started: Instant::now(),
@@ -93,6 +97,12 @@ impl Checkpoints {
     pub(super) fn tell(&mut self, told: &Notification, notifier: &Notifier) {
         self.is_due = true;
         self.notes.extend(notifier.note(told, clock()));
+    }
+
+    /// An alert is over and goes into the history.
+    pub(super) fn ended(&mut self, ended: Ended) {
+        self.is_due = true;
+        self.ended.push(ended);
     }
 
     /// Somebody waits for what was changed to be safe.
@@ -165,7 +175,7 @@ impl Checkpoints {
     }
 
     fn must_wait(&self) -> bool {
-        self.keeper.is_failing() || self.notes.len() > NOTES_MAX
+        self.keeper.is_failing() || self.notes.len() > NOTES_MAX || self.ended.len() > NOTES_MAX
     }
 
     fn hand_over(&mut self, judge: &mut Judge, routing: &mut Routing) {
@@ -182,6 +192,7 @@ impl Checkpoints {
             })
             .collect();
         checkpoint.notes = std::mem::take(&mut self.notes);
+        checkpoint.ended = std::mem::take(&mut self.ended);
         checkpoint.then = Then(std::mem::take(&mut self.answers));
         self.is_due = false;
         self.gathering = self.started.elapsed();

@@ -29,6 +29,6 @@ pub use app::{App, StartError, Stopped};
 pub use cases::{CaseResult, run_case};
 pub use judge::Judge;
 pub use live::LiveAlerts;
-pub use orders::{Asked, Orders, Refusal, Reply, STATES, Wish, state};
+pub use orders::{Asked, Orders, Refusal, Reply, Wish};
 pub use settings::{Console, Form, ReadRules, RuleFiles, Settings};
 pub use worker::clock;

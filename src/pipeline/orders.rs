@@ -14,7 +14,7 @@ use super::{Judge, LiveAlerts, routing::Routing, worker::clock};
 use crate::{
     alert::{
         Alert, Change,
-        dispatch::{Ack, Hidden, Matchers, Phase, Silence, Standing},
+        dispatch::{Ack, Matchers, Phase, Silence, Standing},
     },
     rule::Severity,
 };
@@ -61,9 +61,6 @@ pub struct Asked {
     /// How many at most.
     pub limit: usize,
 }
-
-/// The standings that alerts can be asked for by.
-pub const STATES: [&str; 4] = ["active", "silenced", "inhibited", "acked"];
 
 /// What came of a wish.
 #[derive(Clone, Debug, PartialEq)]
@@ -186,7 +183,7 @@ fn done(
                     continue;
                 }
                 let standing = dispatcher.standing(&alert);
-                if asked.states.is_empty() || asked.states.contains(&state(&standing)) {
+                if asked.states.is_empty() || asked.states.contains(&standing.state()) {
                     found.push((alert, standing));
                 }
             }
@@ -240,19 +237,5 @@ fn done(
             let is_known = judge.close(&id, out);
             is_known.then_some(Reply::Done).ok_or(Refusal::Unknown)
         }
-    }
-}
-
-/// How an alert stands, in one word.
-pub fn state(standing: &Standing) -> &'static str {
-    let is_silence = |hidden: &Hidden| matches!(hidden, Hidden::Silenced(_));
-    if standing.hidden.iter().any(is_silence) {
-        "silenced"
-    } else if !standing.hidden.is_empty() {
-        "inhibited"
-    } else if standing.ack.is_some() {
-        "acked"
-    } else {
-        "active"
     }
 }

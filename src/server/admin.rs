@@ -1,6 +1,6 @@
 //! The admin endpoint's socket, its routes, and whom it answers.
 
-use std::{net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
 
 use axum::{
     Extension, Router,
@@ -46,6 +46,8 @@ pub struct Shown {
     pub health: Arc<Health>,
     /// Asks the engine.
     pub ask: Ask,
+    /// Where the history is; nowhere when nothing is kept.
+    pub history: Option<PathBuf>,
     /// The clock.
     pub clock: fn() -> Time,
 }
@@ -124,6 +126,7 @@ fn paths() -> Router<Shown> {
         .route("/readyz", get(answers::readyz))
         .route("/api/v1/alerts", get(api::alerts))
         .route("/api/v1/alerts/{id}", get(api::alert))
+        .route("/api/v1/history", get(api::history))
         .route("/api/v1/silences", get(api::silences))
         .fallback(answers::nothing)
 }

@@ -15,6 +15,7 @@ auditwatch
 /livez                      200 while the process can go on
 /readyz                     200 when every part works; else 503 and which part does not, and why
 /api/v1/alerts?level=high   open alerts as JSON, most urgent first; also by state=, filter=, limit=
+/api/v1/history?since=24h   alerts that are over as JSON, the latest first; also level=, limit=
 /api/v1/silences            silences as JSON, in Alertmanager's form
 ";
 

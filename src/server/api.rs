@@ -7,12 +7,18 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde_json::{Value, json};
+use tokio::task::spawn_blocking;
 
 use super::{Shown, wire};
 use crate::{
-    alert::dispatch::{Matchers, Silence},
-    pipeline::{Asked, Refusal, Reply, STATES, Wish},
+    alert::{
+        dispatch::{Matchers, Silence, Standing},
+        with_standing,
+    },
+    pipeline::{Asked, Refusal, Reply, Wish},
     rule::Severity,
+    store::History,
+    units::{Span, Time},
 };
 
 /// How many alerts one answer holds at most.
@@ -54,14 +60,16 @@ fn answer(body: &Value) -> Response {
 }
 
 async fn ask(shown: &Shown, wish: Wish) -> Result<Reply, Told> {
-    (shown.ask)(wish).await.map_err(|refusal| {
-        let status = match refusal {
-            Refusal::Unknown => StatusCode::NOT_FOUND,
-            Refusal::Full | Refusal::Expired => StatusCode::CONFLICT,
-            Refusal::Busy | Refusal::Stopping => StatusCode::SERVICE_UNAVAILABLE,
-        };
-        told(status, refusal)
-    })
+    (shown.ask)(wish).await.map_err(refused)
+}
+
+fn refused(refusal: Refusal) -> Told {
+    let status = match refusal {
+        Refusal::Unknown => StatusCode::NOT_FOUND,
+        Refusal::Full | Refusal::Expired => StatusCode::CONFLICT,
+        Refusal::Busy | Refusal::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    told(status, refusal)
 }
 
 fn body<T>(body: Body<T>) -> Result<T, Told> {
@@ -82,20 +90,67 @@ pub(super) async fn alerts(
     };
     let lines: Vec<String> = alerts
         .iter()
-        .map(|(alert, standing)| wire::alert(alert, standing))
+        .map(|(alert, standing)| with_standing(alert, standing))
         .collect();
     Ok((JSON, format!("[{}]\n", lines.join(",\n"))).into_response())
 }
 
 /// One alert.
 pub(super) async fn alert(State(shown): State<Shown>, Path(id): Path<String>) -> Answer {
-    match ask(&shown, Wish::Alert(id.into())).await? {
-        Reply::Alerts(alerts) if !alerts.is_empty() => {
-            let (alert, standing) = &alerts[0];
-            Ok((JSON, wire::alert(alert, standing) + "\n").into_response())
+    let found = match (shown.ask)(Wish::Alert(id.as_str().into())).await {
+        Ok(Reply::Alerts(alerts)) => alerts
+            .first()
+            .map(|(alert, standing)| with_standing(alert, standing)),
+        Ok(_) => None,
+        Err(Refusal::Unknown) => {
+            let found = past(&shown, move |history| history.find(&id)).await?;
+            found.flatten()
         }
-        _ => Err(told(StatusCode::NOT_FOUND, Refusal::Unknown)),
+        Err(refusal) => return Err(refused(refusal)),
+    };
+    let found = found.ok_or_else(|| refused(Refusal::Unknown))?;
+    Ok((JSON, found + "\n").into_response())
+}
+
+/// Alerts that are over, the latest first.
+pub(super) async fn history(
+    State(shown): State<Shown>,
+    Query(asked): Query<Vec<(String, String)>>,
+) -> Answer {
+    let mut since = Time::MIN;
+    let mut rest = Vec::new();
+    for (key, value) in asked {
+        if key == "since" {
+            let span = Span::parse(&value).map_err(|told| wrong(format!("`since`: {told}")))?;
+            since = (shown.clock)().minus(span);
+        } else if key == "level" || key == "limit" {
+            rest.push((key, value));
+        } else {
+            return Err(wrong("only `since`, `level` and `limit` can be asked for"));
+        }
     }
+    let Asked {
+        level_min, limit, ..
+    } = wanted(&rest).map_err(wrong)?;
+    let lines = past(&shown, move |history| {
+        history.list(since, level_min as u8, limit)
+    });
+    let lines = lines.await?.unwrap_or_default();
+    Ok((JSON, format!("[{}]\n", lines.join(",\n"))).into_response())
+}
+
+/// Reads the history, where there is one, beside the threads that must not wait.
+async fn past<T: Send + 'static>(
+    shown: &Shown,
+    read: impl FnOnce(History) -> Result<T, String> + Send + 'static,
+) -> Result<Option<T>, Told> {
+    let Some(dir) = shown.history.clone() else {
+        return Ok(None);
+    };
+    let read = spawn_blocking(move || History::open(&dir).and_then(read)).await;
+    let read = read.map_err(|error| error.to_string()).flatten();
+    read.map(Some)
+        .map_err(|error| told(StatusCode::SERVICE_UNAVAILABLE, error))
 }
 
 /// Somebody takes care of an alert.
@@ -218,10 +273,10 @@ fn wanted(asked: &[(String, String)]) -> Result<Asked, String> {
             }
             "filter" => wanted.matchers.and(Matchers::parse(value)?),
             "state" => {
-                let known = STATES.into_iter().find(|state| state == value);
-                wanted.states.push(
-                    known.ok_or_else(|| format!("`state` must be one of {}", STATES.join(", ")))?,
-                );
+                let known = Standing::STATES.into_iter().find(|state| state == value);
+                wanted.states.push(known.ok_or_else(|| {
+                    format!("`state` must be one of {}", Standing::STATES.join(", "))
+                })?);
             }
             _ => {
                 return Err(

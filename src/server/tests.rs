@@ -37,6 +37,7 @@ impl Rig {
                 let found = found.take(asked.limit).collect();
                 Box::pin(async { Ok(Reply::Alerts(found)) })
             }),
+            history: None,
             clock: || samples::at(0),
         };
         let stop = CancellationToken::new();

@@ -1,15 +1,10 @@
-//! The JSON of the API: silences in Alertmanager's form, alerts in ours with how they stand.
+//! The JSON of the API: silences in Alertmanager's form, and what comes in.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::{
-    alert::{
-        Alert,
-        dispatch::{Ack, Hidden, Matchers, Phase, Silence, Standing},
-        to_json, to_visible,
-    },
-    pipeline::state,
+    alert::dispatch::{Ack, Matchers, Phase, Silence},
     units::Time,
 };
 
@@ -164,45 +159,6 @@ pub(super) fn silence(silence: &Silence, phase: Phase) -> Value {
         "createdBy": silence.created_by,
         "comment": silence.comment,
     })
-}
-
-/// An alert and how it stands: the contract's object with more fields at its end.
-pub(super) fn alert(alert: &Alert, standing: &Standing) -> String {
-    let by = |wanted: fn(&Hidden) -> Option<&str>| -> Vec<&str> {
-        standing.hidden.iter().filter_map(wanted).collect()
-    };
-    let silenced_by = by(|hidden| match hidden {
-        Hidden::Silenced(id) => Some(id),
-        Hidden::Inhibited(_) => None,
-    });
-    let inhibited_by = by(|hidden| match hidden {
-        Hidden::Inhibited(id) => Some(id),
-        Hidden::Silenced(_) => None,
-    });
-    let labels: serde_json::Map<String, Value> = standing
-        .labels
-        .iter()
-        .map(|(name, value)| (name.to_owned(), value.into()))
-        .collect();
-    let receivers: Vec<Value> = standing
-        .receivers
-        .iter()
-        .map(|told| json!({"name": told.name, "told_at": told.at.map(|at| at.to_string())}))
-        .collect();
-    let ack = standing.ack.as_ref();
-    let acked =
-        ack.map(|ack| json!({"by": ack.by, "at": ack.at.to_string(), "comment": ack.comment}));
-    let more = json!({
-        "state": state(standing),
-        "labels": labels,
-        "silencedBy": silenced_by,
-        "inhibitedBy": inhibited_by,
-        "acked": acked,
-        "receivers": receivers,
-    });
-    let line = to_json(alert, 0);
-    let line = line.strip_suffix('}').unwrap_or(&line);
-    format!("{line},{}", &to_visible(&more)[1..])
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use super::Bookmark;
+use super::{Bookmark, Ended};
 use crate::{units::Time, window::Rows};
 
 /// One consistent moment: where the sources read on, the state that follows from all before, and
@@ -15,6 +15,8 @@ pub struct Checkpoint {
     pub rows: Rows,
     /// Notifications that came since the last checkpoint, in their order.
     pub notes: Vec<Note>,
+    /// Alerts that ended since the last checkpoint.
+    pub ended: Vec<Ended>,
     /// What is to happen once all of this is safe.
     pub then: Then,
 }

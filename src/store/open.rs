@@ -10,7 +10,7 @@ use std::{
 #[cfg(test)]
 use super::Checkpoint;
 use super::{
-    Bookmark, Commits, Loaded, Metrics, OpenError,
+    Bookmark, Commits, Loaded, Metrics, OpenError, Retention,
     database::{self, Database},
     keeper::Keeper,
     keeping::{Held, Keeping},
@@ -25,6 +25,8 @@ pub struct Settings {
     pub dir: PathBuf,
     /// How many messages the outbox holds at most, dead letters among them.
     pub outbox_max: usize,
+    /// How long alerts that are over are kept, and how many.
+    pub retention: Retention,
     /// For tests: the disk may be made to fail.
     pub faults: Faults,
 }
@@ -38,6 +40,7 @@ impl Settings {
         Self {
             dir: dir.into(),
             outbox_max: Self::OUTBOX_MAX,
+            retention: Retention::default(),
             faults: Faults::default(),
         }
     }
@@ -97,7 +100,12 @@ impl Store {
     /// Writes a checkpoint on this thread.
     #[cfg(test)]
     pub(super) fn commit(&mut self, checkpoint: &Checkpoint) -> rusqlite::Result<()> {
-        let written = self.database.commit(Some(checkpoint), &[], usize::MAX >> 1);
+        let written = self.database.commit(
+            Some(checkpoint),
+            &[],
+            usize::MAX >> 1,
+            self.settings.retention,
+        );
         written.map(drop)
     }
 
@@ -126,6 +134,7 @@ impl Store {
             database: self.database,
             lock: self.lock,
             outbox_max,
+            retention: self.settings.retention,
         };
         let keeping = Keeping::new(held, receivers, metrics, part, &keeper, inbox);
         (keeper, keeping)

@@ -14,7 +14,7 @@ use std::{
 use super::*;
 use crate::{
     telemetry::{self, Health},
-    units::Time,
+    units::{Span, Time},
     window::{Owner, Rows},
 };
 
@@ -414,4 +414,42 @@ fn what_waits_for_a_receiver_that_is_gone_becomes_dead_letters() {
     assert_eq!((dead.len(), &*dead[0].reason), (1, "receiver removed"));
     assert_eq!(&*dead[0].note.receiver, "pager");
     running.stop();
+}
+
+#[test]
+fn the_history_keeps_the_latest_for_as_long_as_is_wished() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = Settings {
+        retention: Retention {
+            age_max: Span::from_secs(100),
+            count_max: 3,
+        },
+        ..Settings::new(dir.path())
+    };
+    let (mut store, ..) = Store::open(settings).unwrap();
+    let ended = |id: &str, second: i64, level| Ended {
+        id: id.into(),
+        ended_at: Time::from_micros(second * 1_000_000),
+        level,
+        alert: format!("{{\"id\":\"{id}\"}}"),
+    };
+    let mut write = |ended: Vec<Ended>| {
+        let checkpoint = Checkpoint {
+            ended,
+            ..Checkpoint::default()
+        };
+        store.commit(&checkpoint).unwrap();
+    };
+    write(vec![ended("old", 10, 4), ended("a", 80, 1)]);
+    // The same again after a crash is the same.
+    write(vec![ended("a", 80, 1), ended("b", 120, 3)]);
+    let history = History::open(dir.path()).unwrap();
+    let list = |level| history.list(Time::MIN, level, 10).unwrap();
+    assert_eq!(list(0), [r#"{"id":"b"}"#, r#"{"id":"a"}"#], "too old");
+    assert_eq!(list(2), [r#"{"id":"b"}"#]);
+    assert_eq!(history.find("old").unwrap(), None);
+    assert_eq!(history.find("a").unwrap().unwrap(), r#"{"id":"a"}"#);
+    write(vec![ended("c", 130, 1), ended("d", 140, 1)]);
+    let left = [r#"{"id":"d"}"#, r#"{"id":"c"}"#, r#"{"id":"b"}"#];
+    assert_eq!(list(0), left, "too many");
 }

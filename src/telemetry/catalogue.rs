@@ -138,6 +138,8 @@ catalogue! {
         "Messages in the outbox: waiting for their receiver, or dead (given up, to be looked at by `auditwatch outbox`).";
     OUTBOX_FORGOTTEN: Counter "auditwatch_outbox_dead_forgotten_total" []
         "Dead letters that went because the outbox was full.";
+    HISTORY_PURGED: Counter "auditwatch_history_purged_total" []
+        "Alerts that are over and went from the history, because they were older than `state.retention` or more than `state.history_max`.";
     RULES: Gauge "auditwatch_rules" []
         "Rules that are loaded, correlations included.";
     DETECTIONS: Counter "auditwatch_detections_total" ["rule", "level"]

@@ -243,6 +243,13 @@ fn an_attack_is_told_silenced_acknowledged_and_resolved() {
             .any(|text| text.contains("mallory") && text.contains(", over:"))
     });
     assert!(rig.alert_of("mallory").is_none());
+    let past = rig.done(&["alerts", "list", "--since", "1h"]);
+    assert!(past.contains(id), "{past}");
+    let shown = rig.done(&["alerts", "show", id]);
+    assert!(
+        shown.contains("acked by  eva") && shown.contains("resolved"),
+        "{shown}"
+    );
     assert!(!rig.messages().iter().any(|text| text.contains("trudy")));
     rig.done(&["silence", "expire", &silence]);
     rig.until("what was hidden", |rig| {

@@ -18,6 +18,25 @@ pub struct Standing {
     pub receivers: Vec<Told>,
 }
 
+impl Standing {
+    /// What [`state`](Self::state) may say.
+    pub const STATES: [&str; 4] = ["active", "silenced", "inhibited", "acked"];
+
+    /// How the alert stands, in one word.
+    pub fn state(&self) -> &'static str {
+        let is_silence = |hidden: &Hidden| matches!(hidden, Hidden::Silenced(_));
+        if self.hidden.iter().any(is_silence) {
+            "silenced"
+        } else if !self.hidden.is_empty() {
+            "inhibited"
+        } else if self.ack.is_some() {
+            "acked"
+        } else {
+            "active"
+        }
+    }
+}
+
 /// What a receiver knows of an alert.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Told {
