@@ -204,14 +204,15 @@ impl Dispatcher {
     }
 
     /// Tells at once what is still to be told, for the end of a process that keeps nothing:
-    /// nobody waits for more of a group or for room at a receiver any longer.
+    /// nobody waits for more of a group, for room at a receiver or for the end of a muted time any
+    /// longer.
     pub fn close(&mut self, now: Time, out: &mut Vec<Notification>) {
         self.set_clock(now);
         while let Some((_, key)) = self.wakes.pop_first() {
             if let Some(group) = self.groups.get_mut(&key) {
                 group.recent.clear();
             }
-            self.flush(&key, out);
+            self.flush_at(&key, true, out);
             self.wake(&key, None);
         }
         for desk in self.desks.values_mut() {

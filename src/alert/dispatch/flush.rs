@@ -13,6 +13,12 @@ use crate::units::{Span, Time};
 impl Dispatcher {
     /// Tells the receivers of a group what is to be told, and sets its next moment.
     pub(super) fn flush(&mut self, key: &Arc<str>, out: &mut Vec<Notification>) {
+        self.flush_at(key, false, out);
+    }
+
+    /// The same; at the end also where nobody is to be told at this time of day, because there is
+    /// no later.
+    pub(super) fn flush_at(&mut self, key: &Arc<str>, is_end: bool, out: &mut Vec<Notification>) {
         let Some(mut group) = self.groups.remove(key) else {
             return;
         };
@@ -22,7 +28,7 @@ impl Dispatcher {
             return;
         }
         let route = self.tree.route(group.route);
-        let is_open = route.is_open(self.now);
+        let is_open = is_end || route.is_open(self.now);
         if is_open {
             self.tell(key, &mut group, out);
         }

@@ -722,3 +722,22 @@ fn a_clock_that_jumps_neither_loses_an_alert_nor_keeps_one_quiet_for_ever() {
     play.until(4000);
     assert!(play.seen().iter().any(|told| told.contains("+x/b#1")));
 }
+
+#[test]
+fn what_waits_for_the_end_of_a_muted_time_is_told_when_nothing_is_kept() {
+    let mut root = route(&[]);
+    let interval = Interval {
+        times: vec![DayTime::parse("11:00", "11:20").unwrap()],
+        ..Interval::default()
+    };
+    root.mute = vec![Arc::new(TimeInterval {
+        name: "lunch".into(),
+        intervals: vec![interval],
+    })];
+    let mut play = Play::new(plan(root, people("r")));
+    play.change(&fired(&alert("x", "a", Severity::Critical, 1)))
+        .until(40);
+    assert!(play.seen().is_empty());
+    play.dispatcher.close(at(50), &mut play.told);
+    assert_eq!(play.seen(), ["50 first +x/a#1 1/0"]);
+}

@@ -70,7 +70,6 @@ fn probe<F: DiskFile>(
 }
 
 /// Reads on from the beginning of a line until there is one that is new enough.
-#[expect(clippy::unnecessary_wraps, reason = "reads as the other step does")]
 fn walk<F: DiskFile>(
     file: &mut HeldFile<F>,
     from: u64,

@@ -1,7 +1,5 @@
 //! The tailer against real files: each test waits for lines to arrive, never for time to pass.
 
-#![expect(clippy::float_cmp, reason = "counters that count whole things")]
-
 use std::{
     collections::VecDeque,
     fs::{self, File, OpenOptions},
