@@ -177,10 +177,10 @@ mod tests {
         let body = json!({
             "id": "a-b", "status": {"state": "active"}, "updatedAt": ends, "endsAt": ends,
             "startsAt": samples::at(-5).to_string(), "createdBy": "eva", "comment": "upgrade",
-            "matchers": [{"name": "namespace", "value": "kube-.*", "isRegex": true, "isEqual": false}],
+            "matchers": [{"name": "namespace", "value": "kube-.*", "isRegex": true, "isEqual": true}],
         });
         let found = read(&body.to_string()).unwrap();
-        assert_eq!(found.matchers.to_string(), r#"{namespace!~"kube-.*"}"#);
+        assert_eq!(found.matchers.to_string(), r#"{namespace=~"kube-.*"}"#);
         let mut written = silence(&found, Phase::Active);
         written["updatedAt"] = body["updatedAt"].clone();
         assert_eq!(written, body);
