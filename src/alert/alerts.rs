@@ -82,6 +82,17 @@ pub struct Alerts {
     removed: BTreeSet<Arc<str>>,
 }
 
+/// Why an alert is over.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// It was quiet for long enough.
+    Quiet,
+    /// Others needed the room.
+    Evicted,
+    /// Somebody said so.
+    Closed,
+}
+
 #[derive(Debug)]
 struct Open {
     /// The alert as it is; `updated_at` as it was last told.
@@ -138,7 +149,7 @@ impl Alerts {
                 self.make_room(out);
                 return;
             }
-            self.resolve(&labels, false, out);
+            self.resolve(&labels, End::Quiet, out);
         }
         self.fire(labels, detection, starts_at, out);
         self.make_room(out);
@@ -280,7 +291,7 @@ impl Alerts {
             return;
         };
         if self.watermark >= open.resolve_at(&self.settings) {
-            self.resolve(labels, false, out);
+            self.resolve(labels, End::Quiet, out);
             return;
         }
         if open.alert.new > 0 && self.watermark >= open.update_at(&self.settings) {
@@ -292,7 +303,20 @@ impl Alerts {
         self.due.insert((open.due_at, Arc::clone(labels)));
     }
 
-    fn resolve(&mut self, labels: &Arc<str>, evicted: bool, out: &mut Vec<Change>) {
+    /// Ends an open alert because somebody says that it is over; whether there is one of this id.
+    /// The next detection with its labels makes a new one.
+    pub fn close(&mut self, id: &str, out: &mut Vec<Change>) -> bool {
+        let mut open = self.open.iter();
+        let Some(labels) =
+            open.find_map(|(labels, open)| (*open.alert.id == *id).then_some(labels))
+        else {
+            return false;
+        };
+        self.resolve(&Arc::clone(labels), End::Closed, out);
+        true
+    }
+
+    fn resolve(&mut self, labels: &Arc<str>, end: End, out: &mut Vec<Change>) {
         let Some(Open {
             alert,
             bytes,
@@ -313,21 +337,20 @@ impl Alerts {
             .remove(&(alert.severity(), idle_at, Arc::clone(labels)));
         self.bytes -= bytes;
         self.counts.resolved += 1;
-        self.counts.evicted += u64::from(evicted);
-        out.push(Change::Resolved(Arc::new(self.ended(alert, evicted))));
+        self.counts.evicted += u64::from(end == End::Evicted);
+        out.push(Change::Resolved(Arc::new(self.ended(alert, end))));
     }
 
-    fn ended(&self, mut alert: Alert, evicted: bool) -> Alert {
-        let quiet = if evicted {
-            Span::ZERO
-        } else {
-            self.settings.resolve_after
+    fn ended(&self, mut alert: Alert, end: End) -> Alert {
+        let quiet = match end {
+            End::Quiet => self.settings.resolve_after,
+            End::Evicted | End::Closed => Span::ZERO,
         };
         let ends_at = alert.last_seen_at.plus(quiet);
         alert.status = Status::Resolved;
         alert.ends_at = Some(ends_at);
         alert.updated_at = alert.updated_at.max(ends_at);
-        alert.evicted = evicted;
+        alert.evicted = end == End::Evicted;
         alert
     }
 
@@ -336,7 +359,7 @@ impl Alerts {
         self.counts.resolved += 1;
         out.push(Change::Fired(Arc::new(alert.clone())));
         alert.new = 0;
-        out.push(Change::Resolved(Arc::new(self.ended(alert, false))));
+        out.push(Change::Resolved(Arc::new(self.ended(alert, End::Quiet))));
     }
 
     fn make_room(&mut self, out: &mut Vec<Change>) {
@@ -350,7 +373,7 @@ impl Alerts {
                 continue;
             };
             if open.alert.last_seen_at == idle_at {
-                self.resolve(&labels, true, out);
+                self.resolve(&labels, End::Evicted, out);
             } else {
                 open.idle_at = open.alert.last_seen_at;
                 self.idle.insert((severity, open.idle_at, labels));

@@ -20,10 +20,15 @@ use crate::{
 /// Characters that act on a terminal instead of being seen are written as `\u` escapes, also
 /// where JSON would allow them raw, since people look at such lines with `cat`.
 pub fn to_json(alert: &Alert, dropped_before: u64) -> String {
+    to_visible(&AlertJson::of(alert, dropped_before))
+}
+
+/// Anything as JSON on one line, nothing in which acts on a terminal.
+pub fn to_visible(value: &impl Serialize) -> String {
     let mut line = Vec::with_capacity(2048);
     let mut serializer = serde_json::Serializer::with_formatter(&mut line, Visible);
     // Writing to memory succeeds, and nothing in the tree below can fail to be written.
-    let _ = AlertJson::of(alert, dropped_before).serialize(&mut serializer);
+    let _ = value.serialize(&mut serializer);
     String::from_utf8(line).unwrap_or_default()
 }
 

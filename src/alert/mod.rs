@@ -15,14 +15,16 @@ mod json;
 mod labels;
 mod quotes;
 mod shared;
+mod standing;
 mod text;
 pub mod words;
 
 pub use alerts::{Alerts, Counts, Settings, VERSION as SNAPSHOT_VERSION};
 pub use change::{Alert, Change, Status};
-pub use json::to_json;
+pub use json::{to_json, to_visible};
 pub use quotes::{QUOTES_MAX, telling};
 pub use shared::{Several, Shared, SharedOrigin, SharedTarget};
+pub use standing::with_standing;
 pub use text::{cut_middle, cut_middle_by, is_hidden, visible};
 
 #[cfg(test)]

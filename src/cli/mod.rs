@@ -2,9 +2,11 @@
 //!
 //! Results go to stdout, everything else to stderr. A closed pipe ends a command quietly.
 
+mod alerts;
 mod baseline;
 mod blind;
 mod check;
+mod daemon;
 mod explain;
 mod fields;
 mod outbox;
@@ -13,6 +15,7 @@ mod rule_set;
 mod rules;
 mod run;
 mod scoreboard;
+mod silence;
 mod terminal;
 mod test;
 
@@ -51,6 +54,10 @@ enum Command {
     Baseline(baseline::BaselineArgs),
     /// See what waits for a receiver and what was given up; send it again or drop it.
     Outbox(outbox::OutboxArgs),
+    /// See the open alerts of a running daemon, take care of them, end them.
+    Alerts(alerts::AlertsArgs),
+    /// Make things quiet for a while; see what is quiet, why and until when.
+    Silence(silence::SilenceArgs),
     /// Print a completion script for a shell.
     Completions {
         /// The shell to complete in.
@@ -118,6 +125,8 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Fields(args) => fields::run(&args),
         Command::Baseline(args) => baseline::run(&args),
         Command::Outbox(args) => outbox::run(args),
+        Command::Alerts(args) => alerts::run(args),
+        Command::Silence(args) => silence::run(args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "auditwatch", &mut script);

@@ -18,7 +18,7 @@ use crate::{
     notify,
     pipeline::{self, App, Console, Form, RuleFiles, StartError, Stopped},
     report::Style,
-    server::{Admin, Shown},
+    server::{Admin, Shown, Socket, socket_in},
     source::SourceError,
     telemetry::{LogFormat, init_logs},
 };
@@ -227,35 +227,58 @@ async fn daemon(settings: Settings, wishes: Wishes, output: Output) -> Result<()
         .map_err(|error| not_started(&error))?;
     tell_what_runs(&settings, &app, admin.as_ref());
     let admin_stop = CancellationToken::new();
-    let served = admin.map(|admin| {
-        let live = Arc::clone(app.live());
-        let sight = Arc::clone(app.sight());
-        let shown = Shown {
-            metrics: Arc::clone(app.metrics()),
-            health: Arc::clone(app.health()),
-            alerts: Arc::new(move |level, most| live.list(level, most)),
-            sight: Arc::new(move || {
-                let sight = sight.read().unwrap_or_else(PoisonError::into_inner);
-                sight.clone()
-            }),
-        };
-        tokio::spawn(admin.run(shown, admin_stop.clone()))
-    });
+    let shown = shown(&app, &settings);
+    let mut served = tokio::task::JoinSet::new();
+    if let Some(socket) = socket(&settings) {
+        served.spawn(socket.run(shown.clone(), admin_stop.clone()));
+    }
+    if let Some(admin) = admin {
+        served.spawn(admin.run(shown, admin_stop.clone()));
+    }
     let has_broken = tokio::select! {
         has_broken = wait(&app, &mut signals, &settings) => has_broken,
         () = reloads(&app, &mut hang_up, &settings, &wishes) => true,
     };
     let ended = stop(app).await;
     admin_stop.cancel();
-    if let Some(served) = served {
-        // Nobody is waited for who still reads metrics of something that has ended.
-        let _ = tokio::time::timeout(Duration::from_secs(1), served).await;
-    }
+    // Nobody is waited for who still reads metrics of something that has ended.
+    let _ = tokio::time::timeout(Duration::from_secs(1), served.join_all()).await;
     if has_broken {
         let told = "the pipeline has broken down; the log says more";
         return Err(Failure::Failed(told.to_owned()));
     }
     ended
+}
+
+fn shown(app: &App, settings: &Settings) -> Shown {
+    let orders = app.orders().clone();
+    let sight = Arc::clone(app.sight());
+    Shown {
+        metrics: Arc::clone(app.metrics()),
+        health: Arc::clone(app.health()),
+        ask: Arc::new(move |wish| {
+            let orders = orders.clone();
+            Box::pin(async move { orders.ask(wish).await })
+        }),
+        sight: Arc::new(move || {
+            let sight = sight.read().unwrap_or_else(PoisonError::into_inner);
+            sight.clone()
+        }),
+        history: settings.state.as_ref().map(|state| state.dir.clone()),
+        clock: pipeline::clock,
+    }
+}
+
+/// The local socket, where there is a directory for it. Watching goes on without it.
+fn socket(settings: &Settings) -> Option<Socket> {
+    let state = settings.state.as_ref()?;
+    match Socket::bind(socket_in(&state.dir)) {
+        Ok(socket) => Some(socket),
+        Err(error) => {
+            tracing::error!("{error}; silences and acks cannot be changed until then");
+            None
+        }
+    }
 }
 
 /// Waits for whatever ends the daemon; says whether that is a failure of ours.

@@ -102,9 +102,14 @@ pub(super) fn state(mut section: Section<'_>) -> Option<store::Settings> {
     let dir = section.path("dir");
     let mut outbox_max = store::Settings::OUTBOX_MAX;
     section.count("outbox_max", &mut outbox_max, 1, 10_000_000);
+    let mut retention = store::Retention::default();
+    let years = Span::from_secs(10 * 365 * 86_400);
+    section.span("retention", &mut retention.age_max, SECOND, years);
+    section.count("history_max", &mut retention.count_max, 1, 10_000_000);
     section.finish();
     dir.map(|dir| store::Settings {
         outbox_max,
+        retention,
         ..store::Settings::new(dir.value)
     })
 }

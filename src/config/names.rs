@@ -79,6 +79,8 @@ names! {
     "receivers[].alert_log.path" "alert-log" None, "file to append alerts to, one JSON object a line; makes the receiver `alert_log`";
     "state.dir" "state" None, "folder in which all that must survive a restart is kept; without it all is forgotten";
     "state.outbox_max" "" None, "messages that the outbox holds at most, dead letters among them";
+    "state.retention" "" None, "how long alerts that are over can be looked up";
+    "state.history_max" "" None, "alerts that are over and kept at most; beyond it the oldest go";
     "notify.queue_max" "" None, "messages that wait for one receiver at most";
     "notify.timeout" "" None, "how long one attempt may take";
     "notify.backoff_first" "" None, "longest pause after a first failure";

@@ -19,6 +19,7 @@ use super::{
     counts::Counts,
     keeping,
     opening::Opening,
+    orders::Orders,
     reload::{Reloader, look},
     routing::{self, Routing},
     sight::Sight,
@@ -75,6 +76,7 @@ pub struct App {
     health: Arc<Health>,
     live: Arc<LiveAlerts>,
     sight: Arc<LiveSight>,
+    orders: Orders,
     webhooks: Vec<SocketAddr>,
     reloader: Arc<Reloader>,
     stop: CancellationToken,
@@ -163,6 +165,7 @@ impl App {
         });
         let failed = CancellationToken::new();
         let sight = Arc::default();
+        let (orders, inbox) = Orders::new();
         let threads = Threads {
             workers: settings.threads.get(),
             sight: Sight::new(Arc::clone(&set), Arc::clone(&sight), &metrics)?,
@@ -173,7 +176,7 @@ impl App {
             stop: stop.clone(),
             failed: failed.clone(),
         };
-        let notifier = threads.spawn(bench, batches, new_rules)?;
+        let notifier = threads.spawn(bench, batches, new_rules, inbox)?;
         let webhooks = hooks.iter().map(Webhook::address).collect();
         let sources = read(tailers, hooks)?;
         shows.close();
@@ -183,6 +186,7 @@ impl App {
             health,
             live,
             sight,
+            orders,
             webhooks,
             reloader,
             stop,
@@ -214,6 +218,11 @@ impl App {
     /// Which rules are blind.
     pub fn sight(&self) -> &Arc<LiveSight> {
         &self.sight
+    }
+
+    /// Where people can ask the engine for something.
+    pub fn orders(&self) -> &Orders {
+        &self.orders
     }
 
     /// Where the webhooks listen, in the order of the settings.

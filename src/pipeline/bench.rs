@@ -16,15 +16,17 @@ use super::{
     checkpoints::Checkpoints,
     console::ConsoleSender,
     counts::{Counts, Tally},
+    orders::{Order, obey},
     routing::Routing,
     worker::{Observed, Outcome, clock},
 };
 use crate::{
-    alert::{Change, dispatch::Notification},
+    alert::{Change, dispatch::Notification, with_standing},
     decode::Reject,
     detect::Engine,
     notify::Notifier,
     rule::RuleSet,
+    store::Ended,
     units::{Span, Time},
 };
 
@@ -97,6 +99,7 @@ impl Bench {
             match outcome {
                 Outcome::Observed(observed) => self.judge(observed),
                 Outcome::Rules(rules) => self.take_rules(rules),
+                Outcome::Order(order) => self.obey(order),
                 Outcome::Tick => self.pass_time(),
             }
             self.tell();
@@ -191,6 +194,24 @@ impl Bench {
         }
     }
 
+    /// Does what somebody ordered. The answer waits until what was changed is safe.
+    fn obey(&mut self, order: Order) {
+        let Parts {
+            judge,
+            routing,
+            live,
+            checkpoints,
+            ..
+        } = &mut self.parts;
+        let Some(answered) = obey(order, judge, routing, live, &mut self.changes) else {
+            return;
+        };
+        match checkpoints {
+            Some(checkpoints) if answered.is_change => checkpoints.answer(answered.give),
+            _ => (answered.give)(),
+        }
+    }
+
     /// While nothing arrives, event time goes on at the pace of the clock from where it was. It is
     /// not set to the clock's time: whoever reads an old log wants to see it as it was.
     fn pass_time(&mut self) {
@@ -217,8 +238,9 @@ impl Bench {
             // An alert is kept, also where nobody is told of it.
             checkpoints.judged(None);
         }
-        for change in self.changes.drain(..) {
+        for change in std::mem::take(&mut self.changes) {
             self.parts.live.apply(&change);
+            self.keep(&change, now);
             self.parts.routing.take(&change, now, &mut self.told);
             if let Some(console) = &self.parts.console {
                 console.tell(&change);
@@ -226,6 +248,21 @@ impl Bench {
         }
         self.parts.routing.pass_time(now, &mut self.told);
         self.hand_on();
+    }
+
+    /// Puts an alert that is over into the history, as it stood.
+    fn keep(&mut self, change: &Change, now: Time) {
+        let (Some(checkpoints), Change::Resolved(alert)) = (&mut self.parts.checkpoints, change)
+        else {
+            return;
+        };
+        let standing = self.parts.routing.dispatcher.standing(alert);
+        checkpoints.ended(Ended {
+            id: alert.id.clone(),
+            ended_at: now,
+            level: alert.severity() as u8,
+            alert: with_standing(alert, &standing),
+        });
     }
 
     /// Hands on what receivers are to be told.

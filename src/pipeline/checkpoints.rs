@@ -15,7 +15,7 @@ use super::{Judge, routing::Routing, worker::clock};
 use crate::{
     alert::dispatch::Notification,
     notify::Notifier,
-    store::{Bookmark, Checkpoint, Keeper, Note},
+    store::{Bookmark, Checkpoint, Ended, Keeper, Note, Then},
 };
 
 /// Between two checkpoints lies at least this, and this many times what the last one cost, so that
@@ -33,7 +33,8 @@ const URGENT_MAX: Duration = Duration::from_millis(500);
 /// How soon a store that is busy is asked again when somebody is to be told.
 const BUSY: Duration = Duration::from_millis(2);
 
-/// How many notifications may wait for a checkpoint before the engine does.
+/// How many notifications, or alerts that are over, may wait for a checkpoint before the engine
+/// does.
 const NOTES_MAX: usize = 10_000;
 
 /// How often a thing that is waited for is looked at.
@@ -49,6 +50,10 @@ pub(super) struct Checkpoints {
     /// The latest of each source and part.
     bookmarks: BTreeMap<(Arc<str>, Box<str>), Option<String>>,
     notes: Vec<Note>,
+    /// Alerts that are over.
+    ended: Vec<Ended>,
+    /// Called when the next checkpoint is safe.
+    answers: Vec<Box<dyn FnOnce() + Send>>,
     /// Whether anything was judged since the last checkpoint.
     is_due: bool,
     started: Instant,
@@ -66,6 +71,8 @@ impl Checkpoints {
             stop,
             bookmarks: BTreeMap::new(),
             notes: Vec::new(),
+            ended: Vec::new(),
+            answers: Vec::new(),
             is_due: false,
             started: Instant::now(),
             wrote_notes: Instant::now(),
@@ -92,22 +99,42 @@ impl Checkpoints {
         self.notes.extend(notifier.note(told, clock()));
     }
 
+    /// An alert is over and goes into the history.
+    pub(super) fn ended(&mut self, ended: Ended) {
+        self.is_due = true;
+        self.ended.push(ended);
+    }
+
+    /// Somebody waits for what was changed to be safe.
+    pub(super) fn answer(&mut self, give: Box<dyn FnOnce() + Send>) {
+        self.is_due = true;
+        self.answers.push(give);
+    }
+
+    /// Whether somebody waits for the next checkpoint.
+    fn is_urgent(&self) -> bool {
+        !self.notes.is_empty() || !self.answers.is_empty()
+    }
+
     /// How long until something can be written; `None` while there is no hurry.
     pub(super) fn patience(&self) -> Option<Duration> {
-        if self.notes.is_empty() {
+        if !self.is_urgent() {
             return None;
         }
         let pause = self.pause().saturating_sub(self.started.elapsed());
+        if self.notes.is_empty() {
+            return Some(pause.max(BUSY));
+        }
         let alone = URGENT_MAX.saturating_sub(self.wrote_notes.elapsed());
         Some(pause.min(alone).max(BUSY))
     }
 
     fn pause(&self) -> Duration {
         let cost = self.gathering + self.keeper.cost();
-        if self.notes.is_empty() {
-            (cost * PAUSE_COST).clamp(PAUSE, PAUSE_MAX)
-        } else {
+        if self.is_urgent() {
             cost * URGENT_COST
+        } else {
+            (cost * PAUSE_COST).clamp(PAUSE, PAUSE_MAX)
         }
     }
 
@@ -148,7 +175,7 @@ impl Checkpoints {
     }
 
     fn must_wait(&self) -> bool {
-        self.keeper.is_failing() || self.notes.len() > NOTES_MAX
+        self.keeper.is_failing() || self.notes.len() > NOTES_MAX || self.ended.len() > NOTES_MAX
     }
 
     fn hand_over(&mut self, judge: &mut Judge, routing: &mut Routing) {
@@ -165,6 +192,8 @@ impl Checkpoints {
             })
             .collect();
         checkpoint.notes = std::mem::take(&mut self.notes);
+        checkpoint.ended = std::mem::take(&mut self.ended);
+        checkpoint.then = Then(std::mem::take(&mut self.answers));
         self.is_due = false;
         self.gathering = self.started.elapsed();
         self.keeper.commit(checkpoint);

@@ -1,4 +1,4 @@
-//! Deals work out to the workers in turn: batches as they arrive, new rules, the passing of time.
+//! Deals work out to the workers in turn: batches as they arrive, new rules, orders, the passing of time.
 
 use std::{
     sync::{Arc, mpsc::SyncSender},
@@ -11,7 +11,7 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use super::worker::Work;
+use super::{orders::Order, worker::Work};
 use crate::{rule::RuleSet, source::Batch};
 
 /// How often time passes on when nothing arrives, and how often gauges are set.
@@ -21,6 +21,7 @@ const TICK: Duration = Duration::from_secs(1);
 pub(super) fn dispatch(
     mut batches: mpsc::Receiver<Batch>,
     mut rules: mpsc::Receiver<Arc<RuleSet>>,
+    mut orders: mpsc::Receiver<Order>,
     workers: &[SyncSender<Work>],
     runtime: &Handle,
 ) {
@@ -35,6 +36,7 @@ pub(super) fn dispatch(
             tokio::select! {
                 biased;
                 Some(rules) = rules.recv() => Some(Work::Rules(rules)),
+                Some(order) = orders.recv() => Some(Work::Order(order)),
                 _ = ticks.tick() => Some(Work::Tick),
                 batch = batches.recv() => batch.map(Work::Batch),
             }

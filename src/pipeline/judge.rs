@@ -62,6 +62,11 @@ impl Judge {
         self.alerts.flush(out);
     }
 
+    /// Ends an open alert because somebody says so; whether there is one of this id.
+    pub fn close(&mut self, alert: &str, out: &mut Vec<Change>) -> bool {
+        self.alerts.close(alert, out)
+    }
+
     /// Takes on another rule set; state of unchanged rules is kept. Observations made with the
     /// former set must have been taken in before.
     pub fn replace_rules(&mut self, rules: Arc<RuleSet>) {

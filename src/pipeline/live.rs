@@ -27,6 +27,11 @@ impl LiveAlerts {
         }
     }
 
+    /// The open alert of an id.
+    pub fn find(&self, id: &str) -> Option<Arc<Alert>> {
+        self.0.get(id).map(|entry| Arc::clone(entry.value()))
+    }
+
     /// How many alerts are open.
     pub fn len(&self) -> usize {
         self.0.len()

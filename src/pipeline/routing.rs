@@ -12,7 +12,7 @@ use super::worker::clock;
 use crate::{
     alert::{
         Change,
-        dispatch::{Dispatcher, Notification, Plan, Reason},
+        dispatch::{Dispatcher, Notification, Phase, Plan, Reason},
     },
     telemetry::{Metrics, catalogue},
     units::{Span, Time},
@@ -24,7 +24,7 @@ const HIDDEN_EVERY: Duration = Duration::from_secs(10);
 
 /// Between the changes of alerts and the notifier.
 pub(super) struct Routing {
-    dispatcher: Dispatcher,
+    pub(super) dispatcher: Dispatcher,
     counts: Counts,
 }
 
@@ -33,6 +33,7 @@ pub(super) struct Counts {
     groups: IntGauge,
     members: IntGauge,
     silenced: IntGauge,
+    silences: [IntGauge; Phase::ALL.len()],
     inhibited: IntGauge,
     /// Those of each receiver.
     receivers: BTreeMap<Arc<str>, Made>,
@@ -52,6 +53,7 @@ impl Counts {
         let made = metrics.counters(&catalogue::NOTIFICATIONS_MADE)?;
         let digested = metrics.counters(&catalogue::NOTIFICATIONS_DIGESTED)?;
         let hidden = metrics.gauges(&catalogue::ALERTS_HIDDEN)?;
+        let silences = metrics.gauges(&catalogue::SILENCES)?;
         let receivers = plan.receivers.iter().map(|telling| {
             let name = &*telling.name;
             let by_reason =
@@ -66,6 +68,7 @@ impl Counts {
         Ok(Self {
             groups: metrics.gauge(&catalogue::ALERT_GROUPS)?,
             members: metrics.gauge(&catalogue::ALERT_GROUP_MEMBERS)?,
+            silences: Phase::ALL.map(|phase| silences.with_label_values(&[phase.name()])),
             silenced: hidden.with_label_values(&["silence"]),
             inhibited: hidden.with_label_values(&["inhibition"]),
             receivers: receivers.collect(),
@@ -106,6 +109,11 @@ impl Routing {
         }
     }
 
+    /// Takes the clock's time on before something is asked of the dispatcher.
+    pub(super) fn set_clock(&mut self, now: Time) {
+        self.dispatcher.set_time(now);
+    }
+
     /// How long until somebody is to be told; `None` while nothing is waited for.
     pub(super) fn patience(&self) -> Option<Duration> {
         let wake = self.dispatcher.next_wake()?;
@@ -128,10 +136,14 @@ impl Routing {
 
     /// Shows what is kept in mind.
     pub(super) fn show(&mut self) {
+        self.dispatcher.forget_silences();
         let (groups, members) = self.dispatcher.size();
         let counts = &mut self.counts;
         counts.groups.set(groups as i64);
         counts.members.set(members as i64);
+        for (gauge, silences) in counts.silences.iter().zip(self.dispatcher.silence_counts()) {
+            gauge.set(silences as i64);
+        }
         let unlisted = self.dispatcher.unlisted();
         counts
             .unlisted

@@ -19,6 +19,7 @@ use tokio_util::{
 use super::{
     bench::Bench,
     dispatch::dispatch,
+    orders::Order,
     sight::{SEEN_MAX, Sight},
     worker::work,
 };
@@ -45,6 +46,7 @@ impl Threads {
         bench: Bench,
         batches: mpsc::Receiver<Batch>,
         new_rules: mpsc::Receiver<Arc<RuleSet>>,
+        orders: mpsc::Receiver<Order>,
     ) -> io::Result<oneshot::Receiver<Notifier>> {
         let (to_sight, seen) = sync_channel(SEEN_MAX);
         let sight = self.sight;
@@ -64,7 +66,7 @@ impl Threads {
         drop(to_sight);
         let runtime = Handle::current();
         spawn("dispatch", self.shows.token(), move || {
-            dispatch(batches, new_rules, &to_workers, &runtime);
+            dispatch(batches, new_rules, orders, &to_workers, &runtime);
         })?;
         let part = self.health.part("engine");
         part.ready();

@@ -13,7 +13,7 @@ use std::{
 
 use ipnet::IpNet;
 
-use super::{counts::Rejects, sight::Seen};
+use super::{counts::Rejects, orders::Order, sight::Seen};
 use crate::{
     decode::{Decoded, Reason, Reject, each_event},
     detect::{Observation, Observer, SourceId, Visibility},
@@ -30,6 +30,8 @@ pub(super) enum Work {
     Batch(Batch),
     /// From now on these rules. Every worker is given them, one after the other.
     Rules(Arc<RuleSet>),
+    /// An order on its way to the engine.
+    Order(Order),
     /// Nothing; passes time on to whoever waits behind.
     Tick,
 }
@@ -40,6 +42,8 @@ pub(super) enum Outcome {
     Observed(Observed),
     /// The rules that the worker has taken on.
     Rules(Arc<RuleSet>),
+    /// An order.
+    Order(Order),
     /// Time has passed.
     Tick,
 }
@@ -84,6 +88,7 @@ pub(super) fn work(
                 let _ = sight.send(Seen::Rules(Arc::clone(&rules)));
                 Outcome::Rules(rules)
             }
+            Work::Order(order) => Outcome::Order(order),
             Work::Tick => {
                 seen = hand_on(seen, sight);
                 Outcome::Tick
@@ -137,7 +142,7 @@ fn observe(
 }
 
 /// The wall clock.
-pub(super) fn clock() -> Time {
+pub fn clock() -> Time {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     Time::from_micros(since.unwrap_or_default().as_micros() as i64)
 }

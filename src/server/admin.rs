@@ -1,35 +1,42 @@
 //! The admin endpoint's socket, its routes, and whom it answers.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
 
 use axum::{
-    Router,
-    extract::Request,
+    Extension, Router,
+    extract::{DefaultBodyLimit, Request},
     http::{HeaderValue, StatusCode, header, uri::Authority},
     middleware::{self, Next},
     response::{IntoResponse as _, Response},
-    routing::get,
+    routing::{delete, get, post},
 };
 use hyper_util::service::TowerToHyperService;
 use prometheus::{IntCounter, IntGauge};
 use tokio_util::sync::CancellationToken;
 
-use super::answers;
+use super::{
+    answers,
+    api::{self, Peer},
+};
 use crate::{
-    alert::Alert,
     detect::Sightedness,
-    rule::Severity,
+    pipeline::{Refusal, Reply, Wish},
     source::{
         SourceError,
         webhook::{AcceptLimits, Listening, accept, bind},
     },
     telemetry::{Health, Metrics},
+    units::Time,
 };
 
 /// Scrapers and probes need a handful.
 const CONNECTIONS_MAX: usize = 64;
 /// How long a client may take to send a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Asks the engine for something; gives its answer.
+pub type Ask =
+    Arc<dyn Fn(Wish) -> Pin<Box<dyn Future<Output = Result<Reply, Refusal>> + Send>> + Send + Sync>;
 
 /// What the endpoint shows.
 #[derive(Clone)]
@@ -38,8 +45,12 @@ pub struct Shown {
     pub metrics: Arc<Metrics>,
     /// Served at `/livez` and `/readyz`.
     pub health: Arc<Health>,
-    /// Gives the open alerts from a level upwards, at most so many, the most urgent first.
-    pub alerts: Arc<dyn Fn(Severity, usize) -> Vec<Arc<Alert>> + Send + Sync>,
+    /// Asks the engine.
+    pub ask: Ask,
+    /// Where the history is; nowhere when nothing is kept.
+    pub history: Option<PathBuf>,
+    /// The clock.
+    pub clock: fn() -> Time,
     /// Gives which rules are blind; `None` until enough was read to say.
     pub sight: Arc<dyn Fn() -> Option<Arc<Sightedness>> + Send + Sync>,
 }
@@ -93,15 +104,43 @@ impl Admin {
     }
 }
 
-fn router(shown: Shown, is_local: bool) -> Router {
-    let router = Router::new()
+/// The greatest body of a request.
+const BODY_MAX: usize = 64 << 10;
+
+/// The routes of the local socket, for one connection: those that all have, and changes.
+pub(super) fn local(shown: Shown, peer: String) -> Router {
+    paths()
+        .route("/api/v1/alerts/{id}/ack", post(api::ack))
+        .route("/api/v1/alerts/{id}/resolve", post(api::resolve))
+        .route("/api/v1/silences", post(api::silence))
+        .route("/api/v1/silence/{id}", delete(api::expire))
+        .layer(Extension(Peer(peer)))
+        .layer(DefaultBodyLimit::max(BODY_MAX))
+        .with_state(shown)
+        .layer(middleware::map_response(keep_private))
+}
+
+/// What can be looked at.
+fn paths() -> Router<Shown> {
+    Router::new()
         .route("/", get(answers::index))
         .route("/metrics", get(answers::metrics))
         .route("/livez", get(answers::livez))
         .route("/readyz", get(answers::readyz))
-        .route("/api/v1/alerts", get(answers::alerts))
+        .route("/api/v1/alerts", get(api::alerts))
+        .route("/api/v1/alerts/{id}", get(api::alert))
+        .route("/api/v1/history", get(api::history))
+        .route("/api/v1/silences", get(api::silences))
         .route("/api/v1/rules/blind", get(answers::blind))
         .fallback(answers::nothing)
+}
+
+fn router(shown: Shown, is_local: bool) -> Router {
+    let router = paths()
+        .route("/api/v1/alerts/{id}/ack", post(api::only_local))
+        .route("/api/v1/alerts/{id}/resolve", post(api::only_local))
+        .route("/api/v1/silences", post(api::only_local))
+        .route("/api/v1/silence/{id}", delete(api::only_local))
         .with_state(shown)
         .layer(middleware::map_response(keep_private));
     if is_local {

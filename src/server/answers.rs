@@ -1,18 +1,13 @@
 //! What each path of the admin endpoint answers.
 
-use std::collections::BTreeMap;
-
 use axum::{
-    extract::{Query, State},
+    extract::State,
     http::{StatusCode, Uri, header},
     response::{IntoResponse as _, Response},
 };
 
 use super::Shown;
-use crate::{alert::to_json, report::blind_json, rule::Severity};
-
-/// How many alerts one answer holds at most.
-const ALERTS_MAX: usize = 1_000;
+use crate::report::blind_json;
 
 const INDEX: &str = "\
 auditwatch
@@ -20,7 +15,9 @@ auditwatch
 /metrics                    Prometheus metrics
 /livez                      200 while the process can go on
 /readyz                     200 when every part works; else 503 and which part does not, and why
-/api/v1/alerts?level=high   open alerts as JSON, most urgent first; level and limit may be left out
+/api/v1/alerts?level=high   open alerts as JSON, most urgent first; also by state=, filter=, limit=
+/api/v1/history?since=24h   alerts that are over as JSON, the latest first; also level=, limit=
+/api/v1/silences            silences as JSON, in Alertmanager's form
 /api/v1/rules/blind         rules that cannot see what they ask about, as JSON; null in the first minutes
 ";
 
@@ -69,20 +66,6 @@ pub(super) async fn readyz(State(shown): State<Shown>) -> Response {
     (status, told).into_response()
 }
 
-/// The open alerts as a JSON array of the contract's objects.
-pub(super) async fn alerts(
-    State(shown): State<Shown>,
-    Query(asked): Query<BTreeMap<String, String>>,
-) -> Response {
-    let (level, limit) = match wanted(&asked) {
-        Ok(wanted) => wanted,
-        Err(told) => return (StatusCode::BAD_REQUEST, told + "\n").into_response(),
-    };
-    let alerts = (shown.alerts)(level, limit);
-    let lines: Vec<String> = alerts.iter().map(|alert| to_json(alert, 0)).collect();
-    (JSON, format!("[{}]\n", lines.join(",\n"))).into_response()
-}
-
 /// The rules that are blind as a JSON array; null while that is not known.
 pub(super) async fn blind(State(shown): State<Shown>) -> Response {
     let Some(sight) = (shown.sight)() else {
@@ -94,28 +77,4 @@ pub(super) async fn blind(State(shown): State<Shown>) -> Response {
         .map(|blind| blind_json(blind).to_string())
         .collect();
     (JSON, format!("[{}]\n", lines.join(",\n"))).into_response()
-}
-
-/// The level and the number that a query asks for.
-fn wanted(asked: &BTreeMap<String, String>) -> Result<(Severity, usize), String> {
-    let (mut level, mut limit) = (Severity::Informational, ALERTS_MAX);
-    for (key, value) in asked {
-        match key.as_str() {
-            "level" => {
-                level = Severity::parse(value).ok_or_else(|| {
-                    let words = Severity::ALL.map(Severity::name).join(", ");
-                    format!("`level` must be one of {words}")
-                })?;
-            }
-            "limit" => {
-                limit = value
-                    .parse()
-                    .ok()
-                    .filter(|limit| (1..=ALERTS_MAX).contains(limit))
-                    .ok_or_else(|| format!("`limit` must be between 1 and {ALERTS_MAX}"))?;
-            }
-            _ => return Err("only `level` and `limit` can be asked for".to_owned()),
-        }
-    }
-    Ok((level, limit))
 }

@@ -7,7 +7,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::{
-    alert::{Alert, samples},
+    alert::{Alert, dispatch::Standing, samples},
+    pipeline::{Reply, Wish},
     rule::Severity,
     source::SourceError,
     telemetry::{Health, Metrics, catalogue},
@@ -26,11 +27,19 @@ impl Rig {
         let shown = Shown {
             metrics: Arc::new(Metrics::new().unwrap()),
             health: Arc::new(Health::default()),
-            alerts: Arc::new(move |level, most| {
-                let wanted = open.iter().filter(|alert| alert.severity() >= level);
-                wanted.take(most).cloned().collect()
+            ask: Arc::new(move |wish| {
+                let Wish::Alerts(asked) = wish else {
+                    return Box::pin(async { Ok(Reply::Silences(Vec::new())) });
+                };
+                let open = open.iter();
+                let wanted = open.filter(|alert| alert.severity() >= asked.level_min);
+                let found = wanted.map(|alert| (Arc::clone(alert), Standing::default()));
+                let found = found.take(asked.limit).collect();
+                Box::pin(async { Ok(Reply::Alerts(found)) })
             }),
             sight: Arc::new(|| None),
+            history: None,
+            clock: || samples::at(0),
         };
         let stop = CancellationToken::new();
         let admin = Admin::bind("127.0.0.1:0").await.unwrap();
@@ -111,15 +120,16 @@ async fn alerts_are_the_contract_and_can_be_filtered() {
     assert_eq!(response.headers()["content-type"], "application/json");
     assert_eq!(response.headers()["cache-control"], "no-store");
     let alerts: serde_json::Value = response.json().await.unwrap();
-    let open = (rig.shown.alerts)(Severity::Informational, 10);
-    let expected = crate::alert::to_json(&open[0], 0);
-    assert_eq!(
-        alerts,
-        serde_json::json!([serde_json::from_str::<serde_json::Value>(&expected).unwrap()])
-    );
+    let open = samples::burst(3);
+    let expected = crate::alert::to_json(&open, 0);
+    let expected: serde_json::Value = serde_json::from_str(&expected).unwrap();
+    for (key, value) in expected.as_object().unwrap() {
+        assert_eq!(alerts[0][key], *value, "{key}");
+    }
+    assert_eq!(alerts[0]["state"], "active");
     let above = Severity::ALL
         .into_iter()
-        .find(|level| *level > open[0].severity());
+        .find(|level| *level > open.severity());
     let above = above.expect("the sample is not critical").name();
     let (_, none) = rig
         .get(&format!("/api/v1/alerts?level={above}&limit=5"))
@@ -128,17 +138,33 @@ async fn alerts_are_the_contract_and_can_be_filtered() {
     for (query, told) in [
         (
             "level=loud",
-            "`level` must be one of informational, low, medium, high, critical\n",
+            "`level` must be one of informational, low, medium, high, critical",
         ),
-        ("limit=0", "`limit` must be between 1 and 1000\n"),
+        ("limit=0", "`limit` must be between 1 and 1000"),
         (
             "severity=high",
-            "only `level` and `limit` can be asked for\n",
+            "only `level`, `limit`, `filter` and `state` can be asked for",
         ),
     ] {
         let answer = rig.get(&format!("/api/v1/alerts?{query}")).await;
-        assert_eq!(answer, (StatusCode::BAD_REQUEST, told.to_owned()));
+        let told = serde_json::json!({"error": told}).to_string() + "\n";
+        assert_eq!(answer, (StatusCode::BAD_REQUEST, told));
     }
+}
+
+#[tokio::test]
+async fn nothing_can_be_changed_over_the_network() {
+    let rig = Rig::start().await;
+    let posts = ["alerts/x/ack", "alerts/x/resolve", "silences"];
+    for path in posts {
+        let url = format!("{}/api/v1/{path}", rig.url);
+        let answer = Client::new().post(url).body("{}").send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::FORBIDDEN, "{path}");
+    }
+    let url = format!("{}/api/v1/silence/x", rig.url);
+    let answer = Client::new().delete(url).send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::FORBIDDEN);
+    assert!(answer.text().await.unwrap().contains("admin.sock"));
 }
 
 #[tokio::test]

@@ -1,8 +1,8 @@
 //! What is committed together.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
-use super::Bookmark;
+use super::{Bookmark, Ended};
 use crate::{units::Time, window::Rows};
 
 /// One consistent moment: where the sources read on, the state that follows from all before, and
@@ -15,6 +15,20 @@ pub struct Checkpoint {
     pub rows: Rows,
     /// Notifications that came since the last checkpoint, in their order.
     pub notes: Vec<Note>,
+    /// Alerts that ended since the last checkpoint.
+    pub ended: Vec<Ended>,
+    /// What is to happen once all of this is safe.
+    pub then: Then,
+}
+
+/// Called, on the store's thread, once a checkpoint is safe; they must not wait.
+#[derive(Default)]
+pub struct Then(pub Vec<Box<dyn FnOnce() + Send>>);
+
+impl fmt::Debug for Then {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Then({})", self.0.len())
+    }
 }
 
 /// One message to one receiver, as the outbox holds it.

@@ -11,7 +11,7 @@ use std::{
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Transaction, params};
 
 use super::{
-    Bookmark, Checkpoint,
+    Bookmark, Checkpoint, Retention, history,
     outbox::{self, Settled},
     trouble::{Faults, Reason},
 };
@@ -294,6 +294,10 @@ impl Database {
             faults: faults.clone(),
         };
         let standing = database.standing()?;
+        if !matches!(standing, Standing::Foreign(_)) {
+            // Files of earlier versions have none.
+            database.connection.execute_batch(history::TABLE)?;
+        }
         Ok((database, standing))
     }
 
@@ -392,6 +396,7 @@ impl Database {
         checkpoint: Option<&Checkpoint>,
         settled: &[Settled],
         at_most: usize,
+        retention: Retention,
     ) -> rusqlite::Result<(usize, outbox::Changed)> {
         let faults = self.faults.clone();
         let transaction = self
@@ -404,6 +409,7 @@ impl Database {
             write_bookmarks(&transaction, &checkpoint.bookmarks)?;
             written = write_rows(&transaction, &checkpoint.rows)?;
             outbox::insert(&transaction, &checkpoint.notes)?;
+            changed.purged = history::write(&transaction, &checkpoint.ended, retention)?;
         }
         outbox::settle(&transaction, settled)?;
         outbox::make_room(&transaction, at_most, &mut changed)?;

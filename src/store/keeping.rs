@@ -14,7 +14,7 @@ use std::{
 };
 
 use super::{
-    Checkpoint, Commits, Deliver, Delivery, Metrics, Note,
+    Checkpoint, Commits, Deliver, Delivery, Metrics, Note, Retention,
     database::Database,
     keeper::{Command, Keeper, Shared, Wanted, now},
     outbox::{self, Settled},
@@ -59,6 +59,7 @@ pub(super) struct Held {
     pub(super) database: Database,
     pub(super) lock: File,
     pub(super) outbox_max: usize,
+    pub(super) retention: Retention,
 }
 
 struct Pending {
@@ -228,17 +229,19 @@ impl Keeping {
     fn write(&mut self, deliver: &mut Deliver) {
         let started = Instant::now();
         let checkpoint = self.pending.as_ref().map(|pending| &pending.checkpoint);
-        match self
-            .held
-            .database
-            .commit(checkpoint, &self.settled, self.held.outbox_max)
-        {
+        match self.held.database.commit(
+            checkpoint,
+            &self.settled,
+            self.held.outbox_max,
+            self.held.retention,
+        ) {
             Ok((rows, changed)) => {
                 self.succeeded(started, rows, deliver);
                 if !changed.dropped.is_empty() {
                     deliver(Delivery::Dropped(changed.dropped));
                 }
                 self.metrics.forgotten.inc_by(changed.forgotten as u64);
+                self.metrics.purged.inc_by(changed.purged as u64);
             }
             Err(error) => self.failed(&error, deliver),
         }
@@ -263,6 +266,9 @@ impl Keeping {
         }
         if let Some(Pending { checkpoint, handed }) = pending {
             self.commits.publish(checkpoint.bookmarks);
+            for call in checkpoint.then.0 {
+                call();
+            }
             if !handed && !checkpoint.notes.is_empty() {
                 deliver(Delivery::New(checkpoint.notes));
             }

@@ -13,6 +13,7 @@ pub struct Metrics {
     pub(super) rows: IntCounter,
     pub(super) bytes: IntGauge,
     pub(super) forgotten: IntCounter,
+    pub(super) purged: IntCounter,
     failed: IntCounterVec,
     outbox: IntGaugeVec,
 }
@@ -33,6 +34,7 @@ impl Metrics {
             rows: metrics.counter(&catalogue::CHECKPOINT_ROWS)?,
             bytes: metrics.gauge(&catalogue::STORE_BYTES)?,
             forgotten: metrics.counter(&catalogue::OUTBOX_FORGOTTEN)?,
+            purged: metrics.counter(&catalogue::HISTORY_PURGED)?,
             failed,
             outbox: metrics.gauges(&catalogue::OUTBOX_MESSAGES)?,
         })

@@ -8,6 +8,7 @@
 mod bookmark;
 mod checkpoint;
 mod database;
+mod history;
 pub mod journal;
 mod keeper;
 mod keeping;
@@ -19,8 +20,9 @@ mod tests;
 mod trouble;
 
 pub use bookmark::{Bookmark, Commits, Kept};
-pub use checkpoint::{Checkpoint, Note};
+pub use checkpoint::{Checkpoint, Note, Then};
 pub use database::{Loaded, OpenError};
+pub use history::{Ended, History, Retention};
 pub use keeper::{Deliver, Delivery, Keeper};
 pub use keeping::Keeping;
 pub use metrics::Metrics;

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    Bookmark, Checkpoint, Commits, Loaded, Metrics, OpenError,
+    Bookmark, Checkpoint, Commits, Loaded, Metrics, OpenError, Retention,
     database::{self, Database},
     keeper::Keeper,
     keeping::{Held, Keeping},
@@ -23,6 +23,8 @@ pub struct Settings {
     pub dir: PathBuf,
     /// How many messages the outbox holds at most, dead letters among them.
     pub outbox_max: usize,
+    /// How long alerts that are over are kept, and how many.
+    pub retention: Retention,
     /// For tests: the disk may be made to fail.
     pub faults: Faults,
 }
@@ -36,6 +38,7 @@ impl Settings {
         Self {
             dir: dir.into(),
             outbox_max: Self::OUTBOX_MAX,
+            retention: Retention::default(),
             faults: Faults::default(),
         }
     }
@@ -109,9 +112,12 @@ impl Store {
             rows,
             ..Checkpoint::default()
         };
-        let written = self
-            .database
-            .commit(Some(&checkpoint), &[], usize::MAX >> 1);
+        let written = self.database.commit(
+            Some(&checkpoint),
+            &[],
+            usize::MAX >> 1,
+            self.settings.retention,
+        );
         written.map(drop).map_err(|error| OpenError::Unusable {
             dir: self.settings.dir.clone(),
             problem: error.to_string(),
@@ -121,7 +127,12 @@ impl Store {
     /// Writes a checkpoint on this thread.
     #[cfg(test)]
     pub(super) fn commit(&mut self, checkpoint: &Checkpoint) -> rusqlite::Result<()> {
-        let written = self.database.commit(Some(checkpoint), &[], usize::MAX >> 1);
+        let written = self.database.commit(
+            Some(checkpoint),
+            &[],
+            usize::MAX >> 1,
+            self.settings.retention,
+        );
         written.map(drop)
     }
 
@@ -150,6 +161,7 @@ impl Store {
             database: self.database,
             lock: self.lock,
             outbox_max,
+            retention: self.settings.retention,
         };
         let keeping = Keeping::new(held, receivers, metrics, part, &keeper, inbox);
         (keeper, keeping)

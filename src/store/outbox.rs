@@ -23,6 +23,8 @@ pub(super) struct Changed {
     pub dropped: Vec<(Arc<str>, u64)>,
     /// How many dead letters went.
     pub forgotten: usize,
+    /// How many alerts that are over went from the history.
+    pub purged: usize,
 }
 
 /// How many of one receiver there are.

@@ -14,7 +14,7 @@ use std::{
 use super::*;
 use crate::{
     telemetry::{self, Health},
-    units::Time,
+    units::{Span, Time},
     window::{Owner, Rows},
 };
 
@@ -154,6 +154,7 @@ fn what_was_committed_is_there_after_the_next_start() {
         bookmarks: vec![bookmark("1", Some("{}")), bookmark("2", Some("[2]"))],
         rows: rows(&[(b"a", Some("x")), (b"b", Some("y"))]),
         notes: vec![note("1.f", "soc", 3), note("1.f", "log", 3)],
+        ..Checkpoint::default()
     });
     assert_eq!(running.new_notes(), [1, 2]);
     assert_eq!(safe.borrow_and_update().len(), 2);
@@ -162,7 +163,7 @@ fn what_was_committed_is_there_after_the_next_start() {
     running.commit(Checkpoint {
         bookmarks: vec![bookmark("1", None), bookmark("2", Some("[3]"))],
         rows: gone,
-        notes: Vec::new(),
+        ..Checkpoint::default()
     });
     running.keeper.taken(1);
     running.stop();
@@ -445,4 +446,42 @@ fn what_is_found_damaged_while_in_use_is_put_aside_at_the_next_start() {
     let lost = opened().unwrap();
     assert!(lost.contains("found damaged while it was in use"), "{lost}");
     assert_eq!(opened(), None);
+}
+
+#[test]
+fn the_history_keeps_the_latest_for_as_long_as_is_wished() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = Settings {
+        retention: Retention {
+            age_max: Span::from_secs(100),
+            count_max: 3,
+        },
+        ..Settings::new(dir.path())
+    };
+    let (mut store, ..) = Store::open(settings).unwrap();
+    let ended = |id: &str, second: i64, level| Ended {
+        id: id.into(),
+        ended_at: Time::from_micros(second * 1_000_000),
+        level,
+        alert: format!("{{\"id\":\"{id}\"}}"),
+    };
+    let mut write = |ended: Vec<Ended>| {
+        let checkpoint = Checkpoint {
+            ended,
+            ..Checkpoint::default()
+        };
+        store.commit(&checkpoint).unwrap();
+    };
+    write(vec![ended("old", 10, 4), ended("a", 80, 1)]);
+    // The same again after a crash is the same.
+    write(vec![ended("a", 80, 1), ended("b", 120, 3)]);
+    let history = History::open(dir.path()).unwrap();
+    let list = |level| history.list(Time::MIN, level, 10).unwrap();
+    assert_eq!(list(0), [r#"{"id":"b"}"#, r#"{"id":"a"}"#], "too old");
+    assert_eq!(list(2), [r#"{"id":"b"}"#]);
+    assert_eq!(history.find("old").unwrap(), None);
+    assert_eq!(history.find("a").unwrap().unwrap(), r#"{"id":"a"}"#);
+    write(vec![ended("c", 130, 1), ended("d", 140, 1)]);
+    let left = [r#"{"id":"d"}"#, r#"{"id":"c"}"#, r#"{"id":"b"}"#];
+    assert_eq!(list(0), left, "too many");
 }

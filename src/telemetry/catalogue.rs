@@ -138,6 +138,8 @@ catalogue! {
         "Messages in the outbox: waiting for their receiver, or dead (given up, to be looked at by `auditwatch outbox`).";
     OUTBOX_FORGOTTEN: Counter "auditwatch_outbox_dead_forgotten_total" []
         "Dead letters that went because the outbox was full.";
+    HISTORY_PURGED: Counter "auditwatch_history_purged_total" []
+        "Alerts that are over and went from the history, because they were older than `state.retention` or more than `state.history_max`.";
     RULES: Gauge "auditwatch_rules" []
         "Rules that are loaded, correlations included.";
     RULES_BLIND: Gauge "auditwatch_rules_blind" ["extent", "reason"]
@@ -154,6 +156,8 @@ catalogue! {
         "Alerts that could not be kept or shown, by reason: evicted (resolved early, because too many were open), terminal (stdout did not take them), unlisted (for each group, because too many are in groups; the group's next notification says how many).";
     ALERTS_HIDDEN: Gauge "auditwatch_alerts_hidden" ["by"]
         "Alerts that go on and nobody is told of, by a silence or by inhibition; counted every ten seconds.";
+    SILENCES: Gauge "auditwatch_silences" ["state"]
+        "Silences by state: active, pending (they begin later) or expired (in the last five days).";
     ALERT_GROUPS: Gauge "auditwatch_alert_groups" []
         "Groups that routing keeps in mind.";
     ALERT_GROUP_MEMBERS: Gauge "auditwatch_alert_group_members" []

@@ -175,7 +175,7 @@ fn state_file() {
             value: Some("{}".to_owned()),
         }],
         rows: rows(),
-        notes: Vec::new(),
+        ..Checkpoint::default()
     });
     assert!(keeper.wait(PATIENCE) && keeper.stop(PATIENCE));
     let good = fs::read(whole.path().join("state.db")).unwrap();

@@ -17,4 +17,5 @@ mod rule_cases;
 mod sample_logs;
 mod scoreboard;
 mod secrets_stay;
+mod silences;
 mod wrong_input;

@@ -86,6 +86,9 @@ pub struct Dispatcher {
     pub(super) tracked: HashMap<Box<str>, Tracked>,
     pub(super) silences: BTreeMap<Box<str>, Silence>,
     pub(super) acks: BTreeMap<Box<str>, Ack>,
+    /// Silences and acks that are other than when the store last asked.
+    pub(super) changed_silences: BTreeSet<Box<str>>,
+    pub(super) changed_acks: BTreeSet<Box<str>>,
     pub(super) bounds: Bounds,
     pub(super) members: usize,
     pub(super) now: Time,
@@ -102,6 +105,9 @@ pub(super) struct Tracked {
     pub(super) labels: Labels,
     pub(super) groups: Vec<Arc<str>>,
     pub(super) is_firing: bool,
+    /// The silences whose matchers match it, whether they hold now or not. Found when the alert
+    /// or the silence is new, so that nobody has to try all silences on all alerts.
+    pub(super) silences: Vec<Box<str>>,
 }
 
 impl Dispatcher {
@@ -119,6 +125,8 @@ impl Dispatcher {
             tracked: HashMap::new(),
             silences: BTreeMap::new(),
             acks: BTreeMap::new(),
+            changed_silences: BTreeSet::new(),
+            changed_acks: BTreeSet::new(),
             bounds: plan.bounds,
             members: 0,
             now: Time::MIN,
@@ -149,6 +157,7 @@ impl Dispatcher {
         }
         if tracked.groups.is_empty() && !is_firing {
             self.tracked.remove(&alert.id);
+            self.forget_ack(&alert.id);
             return;
         }
         for key in tracked.groups.clone() {
@@ -195,14 +204,15 @@ impl Dispatcher {
     }
 
     /// Tells at once what is still to be told, for the end of a process that keeps nothing:
-    /// nobody waits for more of a group or for room at a receiver any longer.
+    /// nobody waits for more of a group, for room at a receiver or for the end of a muted time any
+    /// longer.
     pub fn close(&mut self, now: Time, out: &mut Vec<Notification>) {
         self.set_clock(now);
         while let Some((_, key)) = self.wakes.pop_first() {
             if let Some(group) = self.groups.get_mut(&key) {
                 group.recent.clear();
             }
-            self.flush(&key, out);
+            self.flush_at(&key, true, out);
             self.wake(&key, None);
         }
         for desk in self.desks.values_mut() {
@@ -220,62 +230,6 @@ impl Dispatcher {
         groups.into_iter().chain(digests).min()
     }
 
-    /// Adds a silence, or changes the one of its id. To end one early, set its end.
-    pub fn silence(&mut self, silence: Silence) {
-        self.silences.insert(silence.id.clone(), silence);
-    }
-
-    /// Forgets a silence altogether.
-    pub fn forget_silence(&mut self, id: &str) {
-        self.silences.remove(id);
-    }
-
-    /// Notes that somebody takes care of an alert. `false` when there is no such alert.
-    pub fn ack(&mut self, alert: &str, ack: Ack) -> bool {
-        let is_known = self.tracked.contains_key(alert);
-        if is_known {
-            self.acks.insert(alert.into(), ack);
-        }
-        is_known
-    }
-
-    /// Who takes care of an alert.
-    pub fn acked(&self, alert: &str) -> Option<&Ack> {
-        self.acks.get(alert)
-    }
-
-    /// Why an alert is not told at the moment; nothing when it is told, or not known.
-    pub fn hidden(&self, alert: &str) -> Vec<Hidden> {
-        let Some(tracked) = self.tracked.get(alert) else {
-            return Vec::new();
-        };
-        let silences = self.silences.values();
-        let silenced = silences.filter(|silence| silence.hides(&tracked.labels, self.now));
-        let mut hidden: Vec<Hidden> = silenced
-            .map(|silence| Hidden::Silenced(silence.id.clone()))
-            .collect();
-        hidden.extend(
-            self.inhibitor
-                .explains(&tracked.labels)
-                .map(|by| Hidden::Inhibited(by.into())),
-        );
-        hidden
-    }
-
-    /// How many alerts that go on are hidden at the moment: by silences, and by other alerts.
-    pub fn hidden_now(&self) -> (u64, u64) {
-        let (mut silenced, mut inhibited) = (0, 0);
-        for tracked in self.tracked.values().filter(|tracked| tracked.is_firing) {
-            let mut silences = self.silences.values();
-            if silences.any(|silence| silence.hides(&tracked.labels, self.now)) {
-                silenced += 1;
-            } else if self.inhibitor.explains(&tracked.labels).is_some() {
-                inhibited += 1;
-            }
-        }
-        (silenced, inhibited)
-    }
-
     /// How many alerts joined no group because there were too many in all; counted for each group.
     pub const fn unlisted(&self) -> u64 {
         self.unlisted
@@ -284,6 +238,16 @@ impl Dispatcher {
     /// How many groups and alerts are kept in mind.
     pub fn size(&self) -> (usize, usize) {
         (self.groups.len(), self.members)
+    }
+
+    /// Takes the clock's time on, before something is asked that depends on it.
+    pub fn set_time(&mut self, now: Time) {
+        self.set_clock(now);
+    }
+
+    /// When the dispatcher was last given the time.
+    pub const fn now(&self) -> Time {
+        self.now
     }
 
     pub(super) fn wake(&mut self, key: &Arc<str>, at: Option<Time>) {

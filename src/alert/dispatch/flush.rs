@@ -13,6 +13,12 @@ use crate::units::{Span, Time};
 impl Dispatcher {
     /// Tells the receivers of a group what is to be told, and sets its next moment.
     pub(super) fn flush(&mut self, key: &Arc<str>, out: &mut Vec<Notification>) {
+        self.flush_at(key, false, out);
+    }
+
+    /// The same; at the end also where nobody is to be told at this time of day, because there is
+    /// no later.
+    pub(super) fn flush_at(&mut self, key: &Arc<str>, is_end: bool, out: &mut Vec<Notification>) {
         let Some(mut group) = self.groups.remove(key) else {
             return;
         };
@@ -22,7 +28,7 @@ impl Dispatcher {
             return;
         }
         let route = self.tree.route(group.route);
-        let is_open = route.is_open(self.now);
+        let is_open = is_end || route.is_open(self.now);
         if is_open {
             self.tell(key, &mut group, out);
         }
@@ -40,11 +46,9 @@ impl Dispatcher {
         let route = self.tree.route(group.route);
         let mut told = std::mem::take(&mut group.told);
         let is_hidden = |member: &Member| {
-            let silenced = self
-                .silences
-                .values()
-                .any(|silence| silence.hides(&member.labels, self.now));
-            silenced || self.inhibitor.explains(&member.labels).is_some()
+            let tracked = self.tracked.get(&member.alert.id);
+            tracked.is_some_and(|tracked| self.silenced_by(tracked).next().is_some())
+                || self.inhibitor.explains(&member.labels).is_some()
         };
         let (mut firing, mut ended) = (Vec::new(), Vec::new());
         for member in group.members.values() {
@@ -104,7 +108,7 @@ impl Dispatcher {
             });
             if is_gone {
                 self.tracked.remove(&id);
-                self.acks.remove(&id);
+                self.forget_ack(&id);
             }
         }
         group.told = told;

@@ -52,12 +52,14 @@ impl Dispatcher {
         } else if groups.is_empty() {
             return;
         }
+        let silences = self.silences_of(&labels);
         self.tracked.insert(
             alert.id.clone(),
             Tracked {
                 labels,
                 groups,
                 is_firing,
+                silences,
             },
         );
     }
@@ -85,11 +87,13 @@ impl Dispatcher {
         if is_firing {
             self.inhibitor.note(&alert.id, &labels, true);
         }
+        let silences = self.silences_of(&labels);
         let tracked = self.tracked.entry(alert.id.clone());
         let tracked = tracked.or_insert_with(|| Tracked {
             labels,
             groups: Vec::new(),
             is_firing,
+            silences,
         });
         tracked.groups.push(Arc::clone(key));
     }

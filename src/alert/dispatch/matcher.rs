@@ -73,7 +73,13 @@ impl Matcher {
         &self.name
     }
 
-    const fn operator(&self) -> &'static str {
+    /// The value or pattern that it compares with.
+    pub fn value(&self) -> &str {
+        &self.value
+    }
+
+    /// `=`, `!=`, `=~` or `!~`.
+    pub const fn operator(&self) -> &'static str {
         match self.test {
             Test::Equal => "=",
             Test::NotEqual => "!=",
@@ -118,6 +124,26 @@ impl Matchers {
             }
         }
         Ok(Self(matchers))
+    }
+
+    /// Reads matchers that are given in their parts: name, operator, value.
+    ///
+    /// # Errors
+    /// Says which pattern cannot be read, or that a name is empty.
+    pub fn of_parts(
+        parts: impl IntoIterator<Item = (String, &'static str, String)>,
+    ) -> Result<Self, String> {
+        let matcher = |(name, operator, value): (String, &str, String)| {
+            if name.is_empty() {
+                return Err("a matcher lacks the name of its label".to_owned());
+            }
+            Matcher::new(name, operator, value)
+        };
+        parts
+            .into_iter()
+            .map(matcher)
+            .collect::<Result<_, _>>()
+            .map(Self)
     }
 
     /// Adds others; all must hold.

@@ -25,6 +25,7 @@ mod notification;
 mod persist;
 mod rows;
 mod silence;
+mod standing;
 mod tree;
 
 pub use desk::{Repeats, Style, Telling};
@@ -36,7 +37,8 @@ pub use limit::Rate;
 pub use matcher::{Matcher, Matchers};
 pub use notification::{Notification, Principals, Reason, Tally};
 pub use rows::{GroupRow, ReceiverRow, Rows};
-pub use silence::Silence;
+pub use silence::{Phase, Silence};
+pub use standing::{Standing, Told as ReceiverTold};
 pub use tree::{GroupBy, Route, Tree};
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Dispatcher, GroupRow, ReceiverRow};
+use super::{Dispatcher, GroupRow, ReceiverRow, Silence};
 use crate::{
     alert::{Alert, Change, Status},
     detect::row_kind,
@@ -16,6 +16,8 @@ use crate::{
 const GROUP: Owner = owner(2);
 const RECEIVER: Owner = owner(3);
 const ENDED: Owner = owner(4);
+const SILENCE: Owner = owner(5);
+const ACK: Owner = owner(6);
 
 const fn owner(number: u8) -> Owner {
     Owner {
@@ -40,6 +42,18 @@ impl Dispatcher {
         }
         for (name, row) in self.receivers() {
             rows.put(RECEIVER, name.as_bytes(), &row);
+        }
+        for id in std::mem::take(&mut self.changed_silences) {
+            match self.silences.get(&id) {
+                Some(silence) => rows.put(SILENCE, id.as_bytes(), silence),
+                None => rows.remove(SILENCE, id.as_bytes()),
+            }
+        }
+        for id in std::mem::take(&mut self.changed_acks) {
+            match self.acks.get(&id) {
+                Some(ack) => rows.put(ACK, id.as_bytes(), ack),
+                None => rows.remove(ACK, id.as_bytes()),
+            }
         }
         let (kept, gone) = std::mem::take(&mut self.kept)
             .into_iter()
@@ -97,6 +111,11 @@ impl Dispatcher {
             } else if owner == RECEIVER {
                 own.receivers
                     .insert(key()?.into(), read::<ReceiverRow>(owner, value)?);
+            } else if owner == SILENCE {
+                let silence: Silence = read(owner, value)?;
+                self.silences.insert(silence.id.clone(), silence);
+            } else if owner == ACK {
+                self.acks.insert(key()?.into(), read(owner, value)?);
             } else if owner == ENDED {
                 let alert: Alert = read(owner, value)?;
                 self.kept.insert(alert.id.clone());
@@ -108,6 +127,15 @@ impl Dispatcher {
             if !self.is_tracked(&alert.id) {
                 self.on_change(&Change::Fired(alert), now);
             }
+        }
+        // An alert may have found its end in another place than here.
+        let acked = self.acks.keys();
+        let lost: Vec<Box<str>> = acked
+            .filter(|id| !self.tracked.contains_key(*id))
+            .cloned()
+            .collect();
+        for id in lost {
+            self.forget_ack(&id);
         }
         Ok(())
     }

@@ -3,7 +3,29 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Labels, Matchers};
-use crate::units::Time;
+use crate::units::{Span, Time};
+
+/// Where a silence is in its life, in Alertmanager's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// It holds.
+    Active,
+    /// It will hold.
+    Pending,
+    /// It held.
+    Expired,
+}
+
+impl Phase {
+    /// As JSON spells it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Pending => "pending",
+            Self::Expired => "expired",
+        }
+    }
+}
 
 /// Quiet about the alerts that its matchers match, for a while.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,13 +45,30 @@ pub struct Silence {
 }
 
 impl Silence {
-    /// Whether it holds at this moment.
-    pub fn is_active(&self, now: Time) -> bool {
-        self.starts_at <= now && now < self.ends_at
+    /// For how long one that has expired can still be looked up.
+    pub const KEPT: Span = Span::from_secs(5 * 24 * 3600);
+    /// How many there are at most, the expired ones among them.
+    pub const SILENCES_MAX: usize = 2_000;
+
+    /// Where it is in its life.
+    pub fn phase(&self, now: Time) -> Phase {
+        if now >= self.ends_at {
+            Phase::Expired
+        } else if now < self.starts_at {
+            Phase::Pending
+        } else {
+            Phase::Active
+        }
     }
 
-    /// Whether it hides an alert with these labels at this moment.
-    pub fn hides(&self, labels: &Labels, now: Time) -> bool {
-        self.is_active(now) && self.matchers.matches(labels)
+    /// Whether it holds at this moment.
+    pub fn is_active(&self, now: Time) -> bool {
+        self.phase(now) == Phase::Active
+    }
+
+    /// Whether it would hide any alert at all: matchers that even an alert without labels meets
+    /// name nothing.
+    pub fn is_boundless(&self) -> bool {
+        self.matchers.matches(&Labels::default())
     }
 }

@@ -623,3 +623,121 @@ proptest! {
         prop_assert!(ends.values().all(|ended| *ended), "{ends:?}");
     }
 }
+
+fn quiet_about(id: &str, matchers: &str, (from, until): (i64, i64)) -> Silence {
+    Silence {
+        id: id.into(),
+        matchers: Matchers::parse(matchers).unwrap(),
+        starts_at: at(from),
+        ends_at: at(until),
+        created_by: "ops".into(),
+        comment: "upgrade".into(),
+    }
+}
+
+#[test]
+fn silences_and_acks_survive_a_restart_and_old_silences_go() {
+    let mut play = Play::new(plan(route(&["principal"]), people("r")));
+    let (a, b) = (
+        alert("x", "a", Severity::Low, 1),
+        alert("x", "b", Severity::Low, 1),
+    );
+    play.change(&fired(&a)).change(&fired(&b)).until(60);
+    play.dispatcher
+        .silence(quiet_about("s", "principal=a", (0, 500)));
+    let ack = Ack {
+        by: "eva".into(),
+        at: at(60),
+        comment: "mine".into(),
+    };
+    assert!(play.dispatcher.ack(&a.id, ack.clone()) && play.dispatcher.ack(&b.id, ack.clone()));
+    let mut rows = window::Rows::default();
+    play.dispatcher.changes(&mut rows);
+
+    // The second alert ended while nobody looked, and so did what was said about it.
+    let mut later = Dispatcher::new(plan(route(&["principal"]), people("r")));
+    later.take_up(&rows, vec![Arc::clone(&a)], at(100)).unwrap();
+    let standing = later.standing(&a);
+    assert_eq!(standing.state(), "silenced");
+    assert_eq!(standing.hidden, [Hidden::Silenced("s".into())]);
+    assert_eq!(standing.ack, Some(ack));
+    assert_eq!(&*standing.receivers[0].name, "r");
+    assert_eq!(standing.receivers[0].at, Some(at(30)));
+    assert_eq!(later.acked(&b.id), None);
+    assert_eq!(later.silence_counts(), [1, 0, 0]);
+
+    later.set_time(at(500));
+    assert_eq!(
+        (later.hidden_now(), later.silence_counts()),
+        ((0, 0), [0, 0, 1])
+    );
+    later.set_time(at(500).plus(Silence::KEPT));
+    later.forget_silences();
+    let mut rows = window::Rows::default();
+    later.changes(&mut rows);
+    assert!(
+        rows.iter()
+            .any(|row| row.key == b"s" && row.value.is_none())
+    );
+    assert_eq!(later.silences().count(), 0);
+}
+
+#[test]
+fn a_silence_that_is_changed_hides_what_it_says_now() {
+    let mut play = Play::new(plan(route(&["principal"]), people("r")));
+    let (a, b) = (
+        alert("x", "a", Severity::Low, 1),
+        alert("x", "b", Severity::Low, 1),
+    );
+    play.change(&fired(&a));
+    play.dispatcher
+        .silence(quiet_about("s", "principal=~\"a|b\"", (0, 500)));
+    play.change(&fired(&b));
+    assert_eq!(play.dispatcher.hidden_now(), (2, 0));
+    play.dispatcher
+        .silence(quiet_about("s", "principal=b", (0, 500)));
+    assert_eq!(play.dispatcher.standing(&a).state(), "active");
+    assert_eq!(play.dispatcher.standing(&b).state(), "silenced");
+}
+
+#[test]
+fn a_clock_that_jumps_neither_loses_an_alert_nor_keeps_one_quiet_for_ever() {
+    let mut play = Play::new(plan(route(&["principal"]), people("r")));
+    let a = alert("x", "a", Severity::Low, 1);
+    play.dispatcher
+        .silence(quiet_about("s", "principal=a", (0, 3600)));
+    play.change(&fired(&a)).until(60);
+    assert!(play.seen().is_empty());
+    // A day ahead the silence is over: it is told.
+    play.until(86_400);
+    assert!(play.seen()[0].contains("first +x/a#1"));
+    // Back again the silence holds; what is new is hidden, and told when its hour is over.
+    let b = alert("x", "b", Severity::Low, 1);
+    play.second = 120;
+    play.dispatcher
+        .silence(quiet_about("t", "principal=b", (0, 3600)));
+    play.change(&fired(&b)).until(3500);
+    assert!(play.seen().is_empty());
+    assert_eq!(play.dispatcher.hidden_now(), (2, 0));
+    play.until(4000);
+    assert!(play.seen().iter().any(|told| told.contains("+x/b#1")));
+}
+
+#[test]
+fn what_waits_for_the_end_of_a_muted_time_is_told_when_nothing_is_kept() {
+    let mut root = route(&[]);
+    let interval = Interval {
+        times: vec![DayTime::parse("11:00", "11:20").unwrap()],
+        ..Interval::default()
+    };
+    root.mute = vec![Arc::new(TimeInterval {
+        name: "lunch".into(),
+        intervals: vec![interval],
+    })];
+    let mut play = Play::new(plan(root, people("r")));
+    play.change(&fired(&alert("x", "a", Severity::Critical, 1)))
+        .until(40);
+    assert!(play.seen().is_empty());
+    play.dispatcher.close(at(50), &mut play.told);
+    assert_eq!(play.seen(), ["50 first +x/a#1 1/0"]);
+}

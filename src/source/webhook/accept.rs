@@ -156,7 +156,8 @@ async fn handshake(
     }
 }
 
-async fn serve<S, F>(
+/// Serves one connection until it ends, or `stop` comes and its requests are done.
+pub async fn serve<S, F>(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     service: S,
     limits: AcceptLimits,

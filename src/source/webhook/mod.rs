@@ -21,7 +21,7 @@ mod tls;
 #[cfg(test)]
 mod tests;
 
-pub use accept::{AcceptLimits, Listening, accept, bind};
+pub use accept::{AcceptLimits, Listening, accept, bind, serve};
 pub use credentials::{TokenFile, check_credentials};
 pub use journals::Journals;
 pub use serve::{Journaled, Webhook};
