@@ -52,6 +52,9 @@ CREATE INDEX outbox_standing ON outbox (receiver, standing, number);
 CREATE INDEX outbox_about ON outbox (receiver, about, number);
 ";
 
+/// Ending of the name of an empty file beside a state that was found damaged while in use.
+const DAMAGED: &str = ".damaged";
+
 /// Why the state cannot be kept in a directory.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -180,6 +183,16 @@ impl Database {
             dir: dir.to_owned(),
             problem: error,
         };
+        let marker = with_ending(&path, DAMAGED);
+        if marker.exists() {
+            // What is damaged may lie where opening does not look.
+            let told = Self::put_aside(&path, "it was found damaged while it was in use")
+                .and_then(|told| fs::remove_file(&marker).map(|()| told))
+                .map_err(|error| unusable(error.to_string()))?;
+            let (database, _) =
+                Self::try_open(&path, faults).map_err(|error| unusable(explain_open(&error)))?;
+            return Ok((database, Loaded::default(), Some(told)));
+        }
         let opened = Self::try_open(&path, faults).and_then(|(database, standing)| {
             let kept = match standing {
                 Standing::Foreign(_) => Loaded::default(),
@@ -247,6 +260,19 @@ impl Database {
             )));
         }
         Ok(rows)
+    }
+
+    /// When the file itself is what an error is about: sees to it that the next start puts it
+    /// aside.
+    pub(super) fn suspect(&self, error: &rusqlite::Error) {
+        if is_beyond_use(error)
+            && let Err(error) = fs::write(with_ending(&self.path, DAMAGED), "")
+        {
+            tracing::error!(
+                "cannot note that {} is damaged: {error}",
+                self.path.display()
+            );
+        }
     }
 
     fn try_open(path: &Path, faults: &Faults) -> rusqlite::Result<(Self, Standing)> {

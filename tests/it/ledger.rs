@@ -413,7 +413,7 @@ fn killed_at_any_moment_the_webhook_keeps_what_it_answered_for() {
         // was taken; in any case before long.
         let wants_told = chance.below(2) == 0;
         let mut left = Duration::from_millis(chance.below(200));
-        let until = Instant::now() + Duration::from_millis(2_000);
+        let until = Instant::now() + Duration::from_secs(2);
         while Instant::now() < until && !left.is_zero() {
             if wants_told && ledger.recorder.count() > told {
                 break;
