@@ -52,6 +52,9 @@ CREATE INDEX outbox_standing ON outbox (receiver, standing, number);
 CREATE INDEX outbox_about ON outbox (receiver, about, number);
 ";
 
+/// Ending of the name of an empty file beside a state that was found damaged while in use.
+const DAMAGED: &str = ".damaged";
+
 /// Why the state cannot be kept in a directory.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -177,6 +180,16 @@ impl Database {
             dir: dir.to_owned(),
             problem: error,
         };
+        let marker = with_ending(&path, DAMAGED);
+        if marker.exists() {
+            // What is damaged may lie where opening does not look.
+            let told = Self::put_aside(&path, "it was found damaged while it was in use")
+                .and_then(|told| fs::remove_file(&marker).map(|()| told))
+                .map_err(|error| unusable(error.to_string()))?;
+            let (database, _) =
+                Self::try_open(&path, faults).map_err(|error| unusable(explain_open(&error)))?;
+            return Ok((database, Loaded::default(), Some(told)));
+        }
         let opened = Self::try_open(&path, faults).and_then(|(database, standing)| {
             let kept = match standing {
                 Standing::Foreign(_) => Loaded::default(),
@@ -212,6 +225,19 @@ impl Database {
         let (database, _) =
             Self::try_open(&path, faults).map_err(|error| unusable(explain_open(&error)))?;
         Ok((database, Loaded::default(), Some(told)))
+    }
+
+    /// When the file itself is what an error is about: sees to it that the next start puts it
+    /// aside.
+    pub(super) fn suspect(&self, error: &rusqlite::Error) {
+        if is_beyond_use(error)
+            && let Err(error) = fs::write(with_ending(&self.path, DAMAGED), "")
+        {
+            tracing::error!(
+                "cannot note that {} is damaged: {error}",
+                self.path.display()
+            );
+        }
     }
 
     fn try_open(path: &Path, faults: &Faults) -> rusqlite::Result<(Self, Standing)> {
@@ -430,7 +456,12 @@ fn write_rows(transaction: &Transaction<'_>, rows: &Rows) -> rusqlite::Result<us
 
 /// Whether the file itself is what is wrong, so that another one helps.
 fn is_beyond_use(error: &rusqlite::Error) -> bool {
-    Reason::of(error) == Reason::Corrupt
+    // A page that the file is too short for is an input error to SQLite, and no disk's fault.
+    let is_cut_off = error
+        .sqlite_error()
+        .is_some_and(|error| error.extended_code == rusqlite::ffi::SQLITE_IOERR_SHORT_READ);
+    is_cut_off
+        || Reason::of(error) == Reason::Corrupt
         || matches!(
             error,
             rusqlite::Error::InvalidColumnType(..)

@@ -103,7 +103,10 @@ impl Keeping {
     /// # Errors
     /// When the system has no thread for us, or the outbox cannot be read.
     pub fn start(mut self, deliver: Deliver) -> io::Result<()> {
-        self.prepare().map_err(io::Error::other)?;
+        if let Err(error) = self.prepare() {
+            self.held.database.suspect(&error);
+            return Err(io::Error::other(explain(&error, self.held.database.path())));
+        }
         thread::Builder::new()
             .name("store".to_owned())
             .spawn(move || self.run(deliver))
@@ -295,6 +298,7 @@ impl Keeping {
                 "{told}; until then nothing more is taken in"
             );
         }
+        self.held.database.suspect(error);
         self.part.not_ready(&told);
         self.shared.change(|standing| standing.failing = true);
         if let Some(pending) = &mut self.pending

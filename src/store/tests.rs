@@ -453,3 +453,35 @@ fn the_history_keeps_the_latest_for_as_long_as_is_wished() {
     let left = [r#"{"id":"d"}"#, r#"{"id":"c"}"#, r#"{"id":"b"}"#];
     assert_eq!(list(0), left, "too many");
 }
+
+/// Damage that only shows while it is used: the next start puts the file aside and has nothing to
+/// say at the one after.
+#[test]
+fn what_is_found_damaged_while_in_use_is_put_aside_at_the_next_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = Running::start(dir.path(), 10);
+    let (store, ..) = {
+        drop(running);
+        loop {
+            // The thread gives the lock back when it has ended.
+            match Store::open(Settings::new(dir.path())) {
+                Err(OpenError::Taken(_)) => std::thread::yield_now(),
+                opened => break opened.unwrap(),
+            }
+        }
+    };
+    // Nobody who only reads the state misses the outbox.
+    store
+        .connection()
+        .execute_batch("DROP TABLE outbox")
+        .unwrap();
+    let own = Metrics::new(&telemetry::Metrics::new().unwrap()).unwrap();
+    let part = Arc::<Health>::default().part("state");
+    let (_, keeping) = store.keeper(Vec::new(), ["log".into()].into(), own, part);
+    let failed = keeping.start(Box::new(drop)).unwrap_err().to_string();
+    assert!(failed.contains("outbox"), "{failed}");
+    let opened = || Store::open(Settings::new(dir.path())).unwrap().2;
+    let lost = opened().unwrap();
+    assert!(lost.contains("found damaged while it was in use"), "{lost}");
+    assert_eq!(opened(), None);
+}

@@ -1,6 +1,6 @@
 //! Random damage to everything that comes from outside: audit logs, webhook bodies, the journal's
-//! files, rules, configuration. Nothing may panic or grow without bound, what is good beside what
-//! is damaged must come out, and each record is an event or a counted reject.
+//! files, the state, rules, configuration. Nothing may panic or grow without bound, what is good
+//! beside what is damaged must come out, and each record is an event or a counted reject.
 //!
 //! `cargo test` runs a short while from a fixed seed. `AUDITWATCH_FUZZ_SECONDS=600` runs each
 //! target for that long, each time from another seed; `AUDITWATCH_FUZZ_SEED=…`, which a failure
@@ -16,6 +16,7 @@
 mod chance;
 mod decode;
 mod journal;
+mod state;
 mod texts;
 mod webhook;
 
