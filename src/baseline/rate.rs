@@ -133,6 +133,16 @@ impl Rate {
         })
     }
 
+    /// What is known of a key: how much a step usually has, how many steps of those that are
+    /// needed are learnt, and how many the newest step has so far.
+    pub fn look(&self, key: Key) -> Option<(f64, u64, u64)> {
+        let pace = self.table.get(key, Time::MIN)?;
+        Some((pace.mean, pace.learnt.min(STEPS_LEARNT), pace.open[0].count))
+    }
+
+    /// How many steps a key is watched before it can surge.
+    pub const STEPS_LEARNT: u64 = STEPS_LEARNT;
+
     /// Takes back memory of keys that are over at `horizon`, looking at `count` of them.
     pub fn sweep(&mut self, horizon: Time, count: usize) {
         self.table.sweep(expired(horizon), count);

@@ -11,9 +11,10 @@ use std::{
 use super::{Failure, terminal};
 use crate::{
     decode::{Decoded, Framer, Limits, each_event, open},
-    detect::{Blind, Recorded, Sightedness, Visibility, judge_sight},
+    detect::{Recorded, Sightedness, Visibility, judge_sight},
     diagnostic::{Problems, SourceFile},
     event::{AuditLevel, Context, Event},
+    report::blind_json,
     rule::{AuditPolicy, RuleSet, group_of},
     source::archive::{self, Archive, Problem},
 };
@@ -201,10 +202,6 @@ fn read(archive: &Archive, seen: &mut Visibility) -> Result<(), Failure> {
     Ok(())
 }
 
-fn extent(blind: &Blind) -> &'static str {
-    if blind.wholly { "blind" } else { "partly" }
-}
-
 fn table(out: &mut impl Write, sight: &Sightedness) -> io::Result<()> {
     let names = sight.blind.iter().map(|blind| blind.rule.chars().count());
     let width = names.max().unwrap_or(0);
@@ -212,7 +209,7 @@ fn table(out: &mut impl Write, sight: &Sightedness) -> io::Result<()> {
         writeln!(
             out,
             "{}  {:13}  {:width$}  {}",
-            extent(blind),
+            blind.extent(),
             blind.severity,
             blind.rule,
             blind.why
@@ -226,26 +223,7 @@ fn table(out: &mut impl Write, sight: &Sightedness) -> io::Result<()> {
 
 fn json(out: &mut impl Write, sight: &Sightedness) -> io::Result<()> {
     for blind in &sight.blind {
-        let missing: Vec<serde_json::Value> = blind
-            .missing
-            .iter()
-            .map(|(kind, level)| {
-                serde_json::json!({
-                    "verb": kind.verb,
-                    "group": kind.group,
-                    "resource": kind.path(),
-                    "needs": level.name(),
-                })
-            })
-            .collect();
-        let line = serde_json::json!({
-            "rule": blind.rule,
-            "level": blind.severity.name(),
-            "blind": extent(blind),
-            "why": blind.why,
-            "missing": missing,
-        });
-        writeln!(out, "{line}")?;
+        writeln!(out, "{}", blind_json(blind))?;
     }
     Ok(())
 }

@@ -22,7 +22,7 @@ use crate::{
 /// Arguments of `check`.
 #[derive(Debug, Args)]
 pub(super) struct CheckArgs {
-    /// Folders or files of rules; the shipped rules when none is given.
+    /// Folders or files of rules, added to the shipped ones; those alone when none is given.
     rules: Vec<PathBuf>,
     /// Check this configuration as well, and with it the rules that it names.
     #[arg(long, value_name = "FILE")]
@@ -31,6 +31,9 @@ pub(super) struct CheckArgs {
     /// some see nothing.
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
+    /// Leave the shipped rules out; a configuration says so itself.
+    #[arg(long, conflicts_with = "config", requires = "rules")]
+    no_shipped_rules: bool,
     /// Count warnings as errors.
     #[arg(long)]
     strict: bool,
@@ -41,7 +44,8 @@ pub(super) struct CheckArgs {
 pub(super) fn run(args: &CheckArgs) -> Result<(), Failure> {
     let wrong = |error: RuleFilesError| Failure::Wrong(error.to_string());
     let Some(path) = &args.config else {
-        let mut layers = vec![shipped_layer()];
+        let shipped = (!args.no_shipped_rules).then(shipped_layer);
+        let mut layers: Vec<Layer> = shipped.into_iter().collect();
         for path in &args.rules {
             layers.push(read_layer(path).map_err(wrong)?);
         }
@@ -116,11 +120,17 @@ fn check_rules(layers: &[Layer], strict: bool) -> Result<(), Failure> {
     let files: usize = layers.iter().map(|layer| layer.rules.len()).sum();
     let (report, counted) = match RuleSet::load(layers) {
         Ok(loaded) => {
+            let learn = loaded.set.rules.iter();
+            let learn = learn
+                .filter(|rule| rule.extension.novelty.is_some())
+                .count();
             let rules = loaded.set.rules.len();
             let correlations = loaded.set.correlations.len();
             (
                 loaded.warnings,
-                format!("{rules} rules and {correlations} correlations"),
+                format!(
+                    "{rules} rules, {learn} of which learn what is normal, and {correlations} correlations"
+                ),
             )
         }
         Err(report) => (report, "nothing can be loaded".to_owned()),

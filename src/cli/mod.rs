@@ -3,6 +3,7 @@
 //! Results go to stdout, everything else to stderr. A closed pipe ends a command quietly.
 
 mod alerts;
+mod baseline;
 mod blind;
 mod check;
 mod daemon;
@@ -49,6 +50,8 @@ enum Command {
     Scoreboard(scoreboard::ScoreboardArgs),
     /// List the fields that rules can name.
     Fields(fields::FieldsArgs),
+    /// See and change what rules have learnt to be normal.
+    Baseline(baseline::BaselineArgs),
     /// See what waits for a receiver and what was given up; send it again or drop it.
     Outbox(outbox::OutboxArgs),
     /// See the open alerts of a running daemon, take care of them, end them.
@@ -120,6 +123,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Explain(args) => explain::run(&args),
         Command::Scoreboard(args) => scoreboard::run(&args),
         Command::Fields(args) => fields::run(&args),
+        Command::Baseline(args) => baseline::run(&args),
         Command::Outbox(args) => outbox::run(args),
         Command::Alerts(args) => alerts::run(args),
         Command::Silence(args) => silence::run(args),

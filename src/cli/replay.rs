@@ -18,7 +18,8 @@ use std::{
 use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 
-use self::listener::{Learning, Showing};
+pub(super) use self::listener::Learning;
+use self::listener::Showing;
 use super::{Failure, rule_set::RuleArgs, terminal};
 use crate::{
     detect::{self, Engine},
@@ -101,7 +102,7 @@ fn parse_time(text: &str) -> Result<Time, String> {
     Time::parse(text).ok_or_else(|| "write it like 2026-11-23T11:05:00Z".to_owned())
 }
 
-fn parse_net(text: &str) -> Result<IpNet, String> {
+pub(super) fn parse_net(text: &str) -> Result<IpNet, String> {
     text.parse::<IpNet>()
         .or_else(|_| text.parse().map(|ip: std::net::IpAddr| IpNet::from(ip)))
         .map_err(|_| "write an address or a network, like 10.0.0.0/8".to_owned())
@@ -131,7 +132,9 @@ pub(super) fn run(args: &ReplayArgs) -> Result<(), Failure> {
             to: None,
             ..options.clone()
         };
+        engine.learn(true);
         let report = replay(learned, &rules, &mut engine, &learning, &mut Learning);
+        engine.learn(false);
         tell_problems(&report);
     }
     show(args, archives, &rules, &mut engine, &options)
@@ -209,7 +212,7 @@ fn reading(report: &Report, elapsed: std::time::Duration) -> Reading {
     }
 }
 
-fn find(paths: &[PathBuf]) -> Result<Vec<Archive>, Failure> {
+pub(super) fn find(paths: &[PathBuf]) -> Result<Vec<Archive>, Failure> {
     if paths.is_empty() {
         return Ok(Vec::new());
     }
@@ -243,7 +246,7 @@ fn tell_left_out(skipped: &[Problem]) {
 }
 
 /// Says on stderr what could not be read, with a few examples of each kind.
-fn tell_problems(report: &Report) {
+pub(super) fn tell_problems(report: &Report) {
     for problem in &report.problems {
         terminal::say(&problem.to_string());
     }

@@ -9,7 +9,6 @@ use clap::{Args, ValueEnum};
 
 use super::{Failure, blind, rule_set::RuleArgs, terminal};
 use crate::{
-    diagnostic::nearest,
     event::Field,
     rule::{Correlation, Extension, Kind, RuleMeta, RuleSet, Severity},
 };
@@ -60,20 +59,13 @@ pub(super) fn run(args: &RulesArgs) -> Result<(), Failure> {
     let mut listed = list(&set);
     let mut out = BufWriter::new(io::stdout().lock());
     if let Some(name) = &args.name {
-        let found = listed
-            .iter()
-            .find(|rule| rule.meta.name == *name || rule.meta.id == *name);
-        let Some(rule) = found else {
-            let near = nearest(name, listed.iter().map(|rule| rule.meta.name.as_str()));
-            let hint = near.map_or_else(
-                || "`auditwatch rules` lists all".to_owned(),
-                |near| format!("did you mean `{near}`?"),
-            );
-            return Err(Failure::Wrong(format!("there is no rule `{name}`; {hint}")));
-        };
-        match args.output {
-            Output::Text => page(&mut out, &set, rule)?,
-            Output::Json => writeln!(out, "{}", json(rule))?,
+        let member = set.find(name).map_err(Failure::Wrong)?;
+        let meta = set.member(member);
+        for rule in listed.iter().filter(|rule| rule.meta.id == meta.id) {
+            match args.output {
+                Output::Text => page(&mut out, &set, rule)?,
+                Output::Json => writeln!(out, "{}", json(rule))?,
+            }
         }
         return Ok(out.flush()?);
     }
@@ -172,6 +164,23 @@ fn page(out: &mut impl Write, set: &RuleSet, rule: &Listed<'_>) -> io::Result<()
     }
     if !rule.fields.is_empty() {
         writeln!(out, "reads            {}", rule.fields.join(", "))?;
+    }
+    if let Some(novelty) = &rule.extension.novelty {
+        let names = |fields: &[Field]| {
+            fields
+                .iter()
+                .map(Field::name)
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
+        writeln!(
+            out,
+            "learns           {} of each {}: silent until it is known for {}, forgets after {}",
+            names(&novelty.of),
+            names(&novelty.by),
+            novelty.learn,
+            novelty.forget
+        )?;
     }
     if rule.off {
         writeln!(

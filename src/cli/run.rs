@@ -1,6 +1,12 @@
 //! `auditwatch run`: the daemon, from its flags to its orderly end.
 
-use std::{env, io, num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    env, io,
+    num::NonZeroUsize,
+    path::PathBuf,
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
 use clap::{Args, ValueEnum};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -246,12 +252,17 @@ async fn daemon(settings: Settings, wishes: Wishes, output: Output) -> Result<()
 
 fn shown(app: &App, settings: &Settings) -> Shown {
     let orders = app.orders().clone();
+    let sight = Arc::clone(app.sight());
     Shown {
         metrics: Arc::clone(app.metrics()),
         health: Arc::clone(app.health()),
         ask: Arc::new(move |wish| {
             let orders = orders.clone();
             Box::pin(async move { orders.ask(wish).await })
+        }),
+        sight: Arc::new(move || {
+            let sight = sight.read().unwrap_or_else(PoisonError::into_inner);
+            sight.clone()
         }),
         history: settings.state.as_ref().map(|state| state.dir.clone()),
         clock: pipeline::clock,

@@ -6,8 +6,8 @@ use super::{
     settings::RuleSettings,
 };
 use crate::{
-    diagnostic::{Report, nearest},
-    rule::{Layer, Loaded, RuleMeta, RuleSet},
+    diagnostic::Report,
+    rule::{Layer, Loaded, Member, RuleSet},
 };
 
 /// Why rules could not be loaded. Prints as what to show, several lines maybe.
@@ -20,14 +20,12 @@ pub enum RulesError {
     #[error("{0}\nthe rules cannot be loaded")]
     Wrong(Report),
     /// `rules.enable` or `rules.disable` names none of the rules.
-    #[error("`rules.{key}`: there is no rule `{name}`; {hint}")]
+    #[error("`rules.{key}`: {problem}")]
     Unknown {
         /// `enable` or `disable`.
         key: &'static str,
-        /// The name as written.
-        name: String,
-        /// What to write instead.
-        hint: String,
+        /// Which name, and what to write instead.
+        problem: String,
     },
 }
 
@@ -62,8 +60,13 @@ impl RuleSettings {
             for name in names {
                 if on && name == ALL {
                     set.enable_all();
-                } else if !switch_one(set, name, on) {
-                    return Err(unknown(set, key, name));
+                    continue;
+                }
+                let found = set.find(name);
+                let member = found.map_err(|problem| RulesError::Unknown { key, problem })?;
+                match member {
+                    Member::Rule(place) => set.rules[place].reports = on,
+                    Member::Correlation(place) => set.correlations[place].reports = on,
                 }
             }
         }
@@ -73,33 +76,6 @@ impl RuleSettings {
 
 /// What `rules.enable` calls all rules that are off by themselves.
 const ALL: &str = "all";
-
-/// Lets the rule of this name or id report, or not; false when there is none.
-fn switch_one(set: &mut RuleSet, name: &str, on: bool) -> bool {
-    let is_it = |meta: &RuleMeta| meta.name == *name || meta.id == *name;
-    let rules = set.rules.iter_mut().filter(|rule| is_it(&rule.meta));
-    let correlations = set.correlations.iter_mut();
-    let correlations = correlations.filter(|rule| is_it(&rule.meta));
-    let mut found = false;
-    for reports in rules
-        .map(|rule| &mut rule.reports)
-        .chain(correlations.map(|rule| &mut rule.reports))
-    {
-        (*reports, found) = (on, true);
-    }
-    found
-}
-
-fn unknown(set: &RuleSet, key: &'static str, name: &str) -> RulesError {
-    let rules = set.rules.iter().map(|rule| rule.meta.name.as_str());
-    let correlations = set.correlations.iter().map(|rule| rule.meta.name.as_str());
-    let hint = nearest(name, rules.chain(correlations)).map_or_else(
-        || "`auditwatch rules` lists all".to_owned(),
-        |near| format!("did you mean `{near}`?"),
-    );
-    let name = name.to_owned();
-    RulesError::Unknown { key, name, hint }
-}
 
 pub(super) fn read(mut section: Section<'_>) -> RuleSettings {
     let reading = section.reading;

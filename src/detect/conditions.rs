@@ -1,8 +1,10 @@
 //! What rules need beyond one event: the state of every novelty, rate and correlation, and the
 //! detections that come of it.
 
+mod known;
 mod persist;
 
+pub use known::BaselineView;
 pub(super) use persist::Tokens;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -18,12 +20,15 @@ use super::{
     why,
 };
 use crate::{
-    baseline::{Novel, Surge},
+    baseline::{Novel, Shown, Surge, Trust},
     event::Field,
-    rule::{self, Correlation, Extras, Kind, Member, Rule, RuleSet, Source},
+    rule::{self, Correlation, Extras, Kind, Member, Rule, RuleSet, Severity, Source},
     units::{Span, Time},
     window::{Key, Step},
 };
+
+/// A request that a rule of this level or above reports is not normal by itself.
+const SUSPECT_FROM: Severity = Severity::High;
 
 /// All rules with their state.
 pub(super) struct Conditions {
@@ -54,6 +59,8 @@ pub(super) struct Match<'a> {
     pub time: Time,
     /// The earliest event time that is still expected.
     pub horizon: Time,
+    /// Whether baselines may learn from it.
+    pub trust: Trust,
 }
 
 /// A match that says something, by itself or because a baseline finds it odd; or the detection of
@@ -149,6 +156,20 @@ impl Conditions {
         self.rules = rules;
     }
 
+    /// Whether a request that these rules matched is reported for a reason of weight other than
+    /// that it is new: then baselines should not take it for normal.
+    pub(super) fn is_suspect(&self, hits: &[Hit]) -> bool {
+        hits.iter().any(|hit| {
+            let place = hit.rule as usize;
+            let (Some(rule), Some(plan)) =
+                (self.rules.rules.get(place), self.plan.rules.get(place))
+            else {
+                return false;
+            };
+            rule.reports && !plan.has_baselines && rule.meta.severity >= SUSPECT_FROM
+        })
+    }
+
     /// Evaluates one rule that matched an event.
     pub(super) fn meet(
         &mut self,
@@ -230,13 +251,27 @@ impl Conditions {
         let (hit, time, horizon) = (found.hit, found.time, found.horizon);
         let all = (0, hit.combinations().count());
         let mut odd = Vec::new();
-        let baselines = &mut self.baselines[hit.rule as usize];
+        let Self {
+            baselines,
+            callers,
+            unkeyed,
+            ..
+        } = self;
+        let baselines = &mut baselines[hit.rule as usize];
         if let (Some(spec), Some(novelty)) = (&rule.extension.novelty, &mut baselines.novelty) {
             let keys = keys(plan, Condition::Novelty, hit, all);
-            self.unkeyed += u64::from(keys.is_empty());
+            *unkeyed += u64::from(keys.is_empty());
             for Keyed { key, values } in keys {
                 let novel = |(at, value): (usize, u64)| {
-                    Some((at, novelty.observe(key, value, time, horizon)?))
+                    let shown = Shown {
+                        key,
+                        value,
+                        time,
+                        horizon,
+                        trust: found.trust,
+                    };
+                    let names = || known::names(spec, plan, found, at, callers);
+                    Some((at, novelty.observe(shown, names)?))
                 };
                 // Several new values of one key come with one request, and are told as one.
                 let novel: SmallVec<[_; 1]> = values.into_iter().filter_map(novel).collect();
@@ -247,7 +282,7 @@ impl Conditions {
         }
         if let (Some(spec), Some(rate)) = (&rule.extension.rate, &mut baselines.rate) {
             let keys = keys(plan, Condition::Rate, hit, all);
-            self.unkeyed += u64::from(keys.is_empty());
+            *unkeyed += u64::from(keys.is_empty());
             for Keyed { key, values } in keys {
                 if let Some(surge) = rate.observe(key, time, horizon) {
                     odd.push((values[0].0, Odd::Surge(spec, surge)));

@@ -3,13 +3,18 @@
 use std::sync::Arc;
 
 use super::{
-    Detection, Observation, Settings, SourceId, Stats,
+    BaselineView, Detection, Observation, Settings, SourceId, Stats,
     conditions::{Conditions, Match},
     requests::{Requests, Seen, Sighting},
     sources::Sources,
     state::horizon,
 };
-use crate::{rule::RuleSet, units::Time};
+use crate::{
+    baseline::{Known, Trust},
+    rule::RuleSet,
+    units::Time,
+    window::Key,
+};
 
 /// What became of an observation. Each becomes exactly one of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -33,6 +38,8 @@ pub struct Engine {
     pub(super) sources: Sources,
     pub(super) requests: Requests,
     pub(super) conditions: Conditions,
+    /// Whether all that is seen is normal, because somebody says so.
+    is_learning: bool,
     pub(super) evaluated: u64,
     pub(super) duplicate: u64,
     pub(super) late: u64,
@@ -46,6 +53,7 @@ impl Engine {
             sources: Sources::new(&settings),
             requests: Requests::new(&settings),
             conditions: Conditions::new(rules, settings),
+            is_learning: false,
             evaluated: 0,
             duplicate: 0,
             late: 0,
@@ -80,6 +88,11 @@ impl Engine {
         };
         if let (Sighting::New(handle), Some(recording)) = (sighting, &observation.recording) {
             let horizon = horizon(watermark, self.settings.lateness);
+            let trust = match self.conditions.is_suspect(&observation.hits) {
+                true => Trust::Suspect,
+                false if self.is_learning => Trust::Vouched,
+                false => Trust::Plain,
+            };
             for hit in &observation.hits {
                 let met = Match {
                     hit,
@@ -87,6 +100,7 @@ impl Engine {
                     request: observation.request,
                     time: placed.time,
                     horizon,
+                    trust,
                 };
                 let requests = &mut self.requests;
                 self.conditions
@@ -111,6 +125,37 @@ impl Engine {
         self.sources.lift(floor);
         self.conditions
             .sweep(horizon(self.sources.watermark(), self.settings.lateness));
+    }
+
+    /// From now on all that is seen is normal and learnt at once, or not any more. What comes with
+    /// a request that another rule of weight reports is held even so.
+    pub fn learn(&mut self, is_learning: bool) {
+        self.is_learning = is_learning;
+    }
+
+    /// Somebody says that an alert was no harm: what its rule's baseline, or the baselines of the
+    /// rules that its correlation counts, hold back for its key is known from now on. Takes the
+    /// rule's id, the alert's cluster and the values of the alert's key, in its order; says how
+    /// many values were released, 0 for a rule without baselines.
+    pub fn acknowledge(&mut self, rule: &str, cluster: &str, key: &[Box<str>]) -> usize {
+        self.conditions.acknowledge(rule, cluster, key)
+    }
+
+    /// The novelty baselines of the rules, in their order.
+    pub fn baselines(&self) -> impl Iterator<Item = BaselineView<'_>> {
+        self.conditions.baselines()
+    }
+
+    /// Lets the baseline of the rule with this fingerprint forget the keys of a name, or all of
+    /// them; how many those were.
+    pub fn forget(&mut self, fingerprint: u64, name: Option<&str>) -> usize {
+        self.conditions.forget(fingerprint, name)
+    }
+
+    /// Adds to the baseline of the rule with this fingerprint what is known elsewhere of a key
+    /// that was last seen at `last`; false when there is no such baseline.
+    pub fn take_up(&mut self, fingerprint: u64, key: Key, last: Time, known: Known) -> bool {
+        self.conditions.take_up(fingerprint, key, last, known)
     }
 
     /// How far all active sources have come in event time; [`Time::MIN`] before the first event.

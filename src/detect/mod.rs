@@ -11,6 +11,7 @@ mod combine;
 mod conditions;
 mod detection;
 mod engine;
+mod explain;
 mod observation;
 mod observer;
 mod once;
@@ -28,6 +29,7 @@ mod why;
 #[cfg(test)]
 mod tests;
 
+pub use conditions::BaselineView;
 pub use detection::Detection;
 pub use engine::{Admission, Engine};
 pub use observation::{Combination, Hit, Observation, Reading, Recording};

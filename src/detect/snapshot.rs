@@ -23,6 +23,8 @@ pub mod kind {
     pub(in crate::detect) const ONCE: u8 = 6;
     /// Those that belong to a rule or correlation.
     pub(in crate::detect) const OF_RULES: [u8; 4] = [NOVELTY, RATE, WINDOW, ONCE];
+    /// What rules have learnt, by itself of use to another run.
+    pub const BASELINES: [u8; 2] = [NOVELTY, RATE];
     /// From here on others may number their kinds.
     pub const OTHERS: u8 = 16;
 }
@@ -33,7 +35,7 @@ const ENGINE: Owner = Owner {
 };
 
 /// The version of what the engine's rows hold. Rows of another version cannot be read.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// What the engine keeps in one small row.
 #[derive(Serialize, Deserialize)]
@@ -111,7 +113,8 @@ impl Engine {
     pub fn restore(&mut self, rows: &Rows) -> Result<(), Unreadable> {
         let mut rows = KeptRows::new(rows);
         let Some((_, small)) = rows.take(ENGINE).next() else {
-            return Ok(());
+            // Baselines may have been filled before the first run.
+            return self.conditions.restore(&mut rows, &Tokens::default());
         };
         let small: Small = read(ENGINE, small)?;
         self.sources.restore(small.sources);

@@ -11,7 +11,7 @@ use crate::{
     baseline::{Novelty, NoveltySpec, Rate, RateSpec},
     rule::{Correlation, Kind, Rule},
     units::{Span, Time},
-    window::{Count, Distinct, Key, Limits, Sequence, Spec, Step, TableStats},
+    window::{Count, Distinct, Key, Limits, Look, Sequence, Spec, Step, TableStats},
 };
 
 /// An ordinary request is answered, and so written, within this time of its arrival.
@@ -174,6 +174,23 @@ impl Counting {
         match &self.window {
             Window::Sequence(window) => window.chain(),
             _ => &[],
+        }
+    }
+
+    /// What the window holds of a key at a moment.
+    pub(super) fn look(&self, key: Key, at: Time) -> Look {
+        match &self.window {
+            Window::Count(window) => window.look(key, at),
+            Window::Values(window) | Window::Members(window) => window.look(key, at),
+            Window::Sequence(_) => Look::default(),
+        }
+    }
+
+    /// How far the members have come in their order by a moment; empty for what has no order.
+    pub(super) fn furthest(&self, key: Key, at: Time) -> Vec<Time> {
+        match &self.window {
+            Window::Sequence(window) => window.furthest(key, at),
+            _ => Vec::new(),
         }
     }
 

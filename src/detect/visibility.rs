@@ -4,6 +4,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use xxhash_rust::xxh3::xxh3_64;
+
 use crate::{
     event::{AuditLevel, Event, Slot, Stage},
     rule::{Correlation, Member, RequestKind, RuleSet, Severity, Sight},
@@ -13,13 +15,23 @@ use crate::{
 /// that do not exist; a cluster with many extensions has about two thousand.
 const KINDS_MAX: usize = 8_192;
 
+/// What makes the kind of a request.
+const KIND: [Slot; 4] = [
+    Slot::Verb,
+    Slot::ApiGroup,
+    Slot::Resource,
+    Slot::Subresource,
+];
+
 /// How many of the missing kinds of a rule are named.
 const NAMED_MAX: usize = 4;
 
 /// What was seen, and at which levels.
 #[derive(Clone, Debug, Default)]
 pub struct Visibility {
-    kinds: BTreeMap<RequestKind, [u64; 3]>,
+    /// By a hash of the kind's text as it is in the event.
+    kinds: BTreeMap<u64, (RequestKind, [u64; 3])>,
+    bytes: Vec<u8>,
     events: u64,
     beyond: u64,
     started: u64,
@@ -40,6 +52,23 @@ pub struct Blind {
     pub why: String,
     /// The kinds that it cannot see, with the least audit level that would show them.
     pub missing: Vec<(RequestKind, AuditLevel)>,
+}
+
+impl Blind {
+    /// What keeps it from seeing, in one word: `stage` when the stage at which it looks is left
+    /// out, `level` when requests are recorded at too low a level.
+    pub const fn reason(&self) -> &'static str {
+        if self.missing.is_empty() {
+            "stage"
+        } else {
+            "level"
+        }
+    }
+
+    /// How much it misses, in one word: `blind` or `partly`.
+    pub const fn extent(&self) -> &'static str {
+        if self.wholly { "blind" } else { "partly" }
+    }
 }
 
 /// What became of all rules that make alerts.
@@ -118,22 +147,48 @@ impl Visibility {
         } else if event.is_long_running() {
             self.long_ended += 1;
         }
-        let text = |slot| event.text(slot).unwrap_or_default().into();
-        let kind = RequestKind {
-            verb: text(Slot::Verb),
-            group: text(Slot::ApiGroup),
-            resource: text(Slot::Resource),
-            subresource: text(Slot::Subresource),
-        };
-        if let Some(levels) = self.kinds.get_mut(&kind) {
+        self.bytes.clear();
+        for slot in KIND {
+            self.bytes.extend(event.slots().raw(slot).as_bytes());
+            self.bytes.push(0);
+        }
+        let hash = xxh3_64(&self.bytes);
+        if let Some((_, levels)) = self.kinds.get_mut(&hash) {
             levels[level] += 1;
         } else if self.kinds.len() < KINDS_MAX {
+            let [verb, group, resource, subresource] =
+                KIND.map(|slot| event.text(slot).unwrap_or_default().into());
+            let kind = RequestKind {
+                verb,
+                group,
+                resource,
+                subresource,
+            };
             let mut levels = [0; 3];
             levels[level] = 1;
-            self.kinds.insert(kind, levels);
+            self.kinds.insert(hash, (kind, levels));
         } else {
             self.beyond += 1;
         }
+    }
+
+    /// Adds what was seen elsewhere.
+    pub fn add(&mut self, other: &Self) {
+        for (hash, (kind, levels)) in &other.kinds {
+            if let Some((_, ours)) = self.kinds.get_mut(hash) {
+                for (our, their) in ours.iter_mut().zip(levels) {
+                    *our += their;
+                }
+            } else if self.kinds.len() < KINDS_MAX {
+                self.kinds.insert(*hash, (kind.clone(), *levels));
+            } else {
+                self.beyond += levels.iter().sum::<u64>();
+            }
+        }
+        self.events += other.events;
+        self.beyond += other.beyond;
+        self.started += other.started;
+        self.long_ended += other.long_ended;
     }
 
     /// How many events were taken in.
@@ -149,11 +204,12 @@ impl Visibility {
     /// Which rules are blind by what was seen. The stage ResponseStarted is taken to be left out
     /// when none of many requests that have one showed it.
     pub fn judge(&self, set: &RuleSet) -> Sightedness {
-        let kinds: Vec<(RequestKind, Recorded)> = self
+        let mut kinds: Vec<(RequestKind, Recorded)> = self
             .kinds
-            .iter()
+            .values()
             .map(|(kind, levels)| (kind.clone(), Recorded::Counted(*levels)))
             .collect();
+        kinds.sort_by(|(one, _), (other, _)| one.cmp(other));
         let no_start = (self.started == 0 && self.long_ended > 0).then(|| {
             format!(
                 "the stage ResponseStarted is left out: none of {} watches and sessions showed it, \

@@ -103,8 +103,12 @@ pub(super) fn novelty(
     } else {
         format!(" with {}", pairs(by))
     };
-    let span = coarse(novel.unseen);
+    let span = coarse(novel.held.unwrap_or(novel.unseen));
     let _ = match (novel.is_return, by.is_empty()) {
+        _ if novel.held.is_some() => write!(
+            why,
+            " {verb} first seen{together}{whose} {span} ago, and not acknowledged since"
+        ),
         (true, _) => write!(why, " {verb} not seen{together}{whose} for {span}"),
         (false, true) => write!(why, " {verb} never seen{together} before in {span}"),
         (false, false) => write!(
@@ -144,7 +148,7 @@ fn limit(min: u64, max: Option<u64>) -> String {
 }
 
 /// `a`, `a and b`, `a, b and c`.
-fn listed<S: AsRef<str> + Borrow<str>>(names: &[S]) -> String {
+pub(super) fn listed<S: AsRef<str> + Borrow<str>>(names: &[S]) -> String {
     match names {
         [] => String::new(),
         [one] => one.as_ref().to_owned(),
@@ -161,7 +165,7 @@ fn quoted(titles: &[&str]) -> Vec<String> {
 }
 
 /// A title inside a sentence: its first letter small, unless its first word is a name like `API`.
-fn lower(title: &str) -> String {
+pub(super) fn lower(title: &str) -> String {
     let mut letters = title.chars();
     match (letters.next(), letters.clone().next()) {
         (Some(first), second) if second.is_none_or(|second| !second.is_uppercase()) => {
@@ -172,7 +176,7 @@ fn lower(title: &str) -> String {
 }
 
 /// Moments to the second: `11:05:01`, and with the date where they are not of one day.
-fn moments(times: &[Time]) -> Vec<String> {
+pub(super) fn moments(times: &[Time]) -> Vec<String> {
     let texts: Vec<String> = times.iter().map(Time::to_string).collect();
     let day = |text: &str| text.get(..10).map(str::to_owned);
     let is_one_day = texts.windows(2).all(|two| day(&two[0]) == day(&two[1]));
@@ -210,6 +214,7 @@ mod tests {
         let novel = Novel {
             unseen: Span::from_secs(12 * 86_400 + 5),
             is_return: false,
+            held: None,
         };
         let pair = |name: &str, value: &str| (Arc::from(name), Box::from(value));
         let by = [pair("principal", "alice@acme.example")];
@@ -224,9 +229,19 @@ mod tests {
             "verb list was never seen before with principal alice@acme.example, known for 12d; \
              2 more such in the same request"
         );
+        let held = Novel {
+            held: Some(Span::from_secs(3 * 86_400)),
+            ..novel
+        };
+        assert_eq!(
+            novelty(held, &by, &of[..1], 0),
+            "verb list was first seen with principal alice@acme.example 3d ago, and not \
+             acknowledged since"
+        );
         let novel = Novel {
             unseen: Span::from_secs(7_300),
             is_return: false,
+            held: None,
         };
         let of = &of[..1];
         assert_eq!(

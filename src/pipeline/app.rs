@@ -12,7 +12,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    Console, Judge, LiveAlerts, RuleFiles, Settings,
+    Console, Judge, LiveAlerts, LiveSight, RuleFiles, Settings,
     bench::{Bench, Parts},
     checkpoints::Checkpoints,
     console::ConsoleSender,
@@ -22,6 +22,7 @@ use super::{
     orders::Orders,
     reload::{Reloader, look},
     routing::{self, Routing},
+    sight::Sight,
     threads::{Threads, spawn},
 };
 use crate::{
@@ -75,6 +76,7 @@ pub struct App {
     health: Arc<Health>,
     live: Arc<LiveAlerts>,
     orders: Orders,
+    sight: Arc<LiveSight>,
     webhooks: Vec<SocketAddr>,
     reloader: Arc<Reloader>,
     stop: CancellationToken,
@@ -163,8 +165,10 @@ impl App {
         });
         let failed = CancellationToken::new();
         let (orders, inbox) = Orders::new();
+        let sight = Arc::default();
         let threads = Threads {
             workers: settings.threads.get(),
+            sight: Sight::new(Arc::clone(&set), Arc::clone(&sight), &metrics)?,
             rules: set,
             trusted_proxies: settings.trusted_proxies,
             shows: shows.clone(),
@@ -182,6 +186,7 @@ impl App {
             health,
             live,
             orders,
+            sight,
             webhooks,
             reloader,
             stop,
@@ -213,6 +218,11 @@ impl App {
     /// Where people can ask the engine for something.
     pub fn orders(&self) -> &Orders {
         &self.orders
+    }
+
+    /// Which rules are blind.
+    pub fn sight(&self) -> &Arc<LiveSight> {
+        &self.sight
     }
 
     /// Where the webhooks listen, in the order of the settings.

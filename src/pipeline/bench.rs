@@ -23,6 +23,7 @@ use super::{
 use crate::{
     alert::{Change, dispatch::Notification, with_standing},
     decode::Reject,
+    detect::Engine,
     notify::Notifier,
     rule::RuleSet,
     store::Ended,
@@ -34,6 +35,9 @@ const IDLE: Duration = Duration::from_secs(1);
 
 /// At most one log line about rejects in this time.
 const REJECTS_TOLD_EVERY: Duration = Duration::from_secs(10);
+
+/// Each key of each baseline is looked at for it.
+const BASELINES_SHOWN_EVERY: Duration = Duration::from_secs(60);
 
 /// What the judge's place is made of.
 pub(super) struct Parts {
@@ -60,11 +64,14 @@ pub(super) struct Bench {
     /// When the last batch was judged, and how far event time was then.
     last: (Instant, Time),
     rejects_told: Option<Instant>,
+    baselines_shown: Instant,
 }
 
 impl Bench {
     pub(super) fn new(parts: Parts) -> Self {
         parts.counts.rules(&parts.rules);
+        parts.counts.baselines(parts.judge.engine());
+        tell_learning(parts.judge.engine());
         for alert in parts.judge.alerts().firing() {
             parts.live.apply(&Change::Updated(alert));
         }
@@ -76,6 +83,7 @@ impl Bench {
             told: Vec::new(),
             last: (Instant::now(), watermark),
             rejects_told: None,
+            baselines_shown: Instant::now(),
         }
     }
 
@@ -215,6 +223,10 @@ impl Bench {
                 .judge
                 .advance(watermark.plus(idle), &mut self.changes);
         }
+        if self.baselines_shown.elapsed() >= BASELINES_SHOWN_EVERY {
+            self.baselines_shown = Instant::now();
+            self.parts.counts.baselines(self.parts.judge.engine());
+        }
         self.parts.counts.state(&self.parts.judge);
         self.parts.routing.show();
     }
@@ -277,5 +289,34 @@ impl Bench {
             head,
         } = reject;
         tracing::warn!(%reason, offset, head, "a record is no audit event; see auditwatch_events_rejected_total");
+    }
+}
+
+/// Says once how far the baselines have learnt: a rule that still learns is silent.
+fn tell_learning(engine: &Engine) {
+    let (mut rules, mut learning, mut learnt) = (0, 0, 0);
+    for view in engine.baselines().filter(|view| view.rule.runs()) {
+        let progress = view.novelty.progress(engine.watermark());
+        rules += 1;
+        learning += progress.learning;
+        learnt += progress.learnt;
+    }
+    if rules == 0 {
+        return;
+    }
+    if learning + learnt == 0 {
+        tracing::info!(
+            rules,
+            "these rules learn what is normal and know nobody yet: they say nothing new about a \
+             principal until they have known it for a while (`auditwatch rules NAME`); \
+             `auditwatch baseline learn` lets them learn from old logs"
+        );
+    } else {
+        tracing::info!(
+            rules,
+            learning,
+            learnt,
+            "baselines of so many keys were taken up"
+        );
     }
 }

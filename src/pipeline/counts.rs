@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge, Result};
+use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Result};
 
 use super::Judge;
 use crate::{
     alert,
     decode::Reason,
-    detect::{Admission, Detection, Stats},
+    detect::{Admission, Detection, Engine, Stats},
     rule::RuleSet,
     telemetry::{Metrics, catalogue},
     units::Time,
@@ -63,6 +63,8 @@ pub(super) struct Counts {
     pub(super) alerts_unseen: IntCounter,
     /// Alerts that no group had room for; notifications count them.
     pub(super) alerts_unlisted: IntCounter,
+    baseline_keys: IntGaugeVec,
+    baseline_held: IntGaugeVec,
     watermark: IntGauge,
     state_keys: IntGauge,
     state_requests: IntGauge,
@@ -130,6 +132,8 @@ impl Counts {
             alerts_evicted: alerts_dropped.with_label_values(&["evicted"]),
             alerts_unseen: alerts_dropped.with_label_values(&["terminal"]),
             alerts_unlisted: alerts_dropped.with_label_values(&["unlisted"]),
+            baseline_keys: metrics.gauges(&catalogue::BASELINE_KEYS)?,
+            baseline_held: metrics.gauges(&catalogue::BASELINE_VALUES_HELD)?,
             watermark: metrics.gauge(&catalogue::WATERMARK_SECONDS)?,
             state_keys: metrics.gauge(&catalogue::STATE_KEYS)?,
             state_requests: metrics.gauge(&catalogue::STATE_REQUESTS)?,
@@ -189,6 +193,24 @@ impl Counts {
         }
         self.rules
             .set((set.rules.len() + set.correlations.len()) as i64);
+    }
+
+    /// Shows how far the baselines have learnt. Looks at every key, so not to be done often.
+    pub(super) fn baselines(&self, engine: &Engine) {
+        // Rules may have gone.
+        self.baseline_keys.reset();
+        self.baseline_held.reset();
+        for view in engine.baselines() {
+            let progress = view.novelty.progress(engine.watermark());
+            let rule = view.rule.meta.name.as_str();
+            for (standing, count) in [("learning", progress.learning), ("learnt", progress.learnt)]
+            {
+                let gauge = self.baseline_keys.with_label_values(&[rule, standing]);
+                gauge.set(count as i64);
+            }
+            let held = self.baseline_held.with_label_values(&[rule]);
+            held.set(progress.held as i64);
+        }
     }
 
     /// Shows what the judge holds.

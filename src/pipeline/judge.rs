@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::{
-    alert::{self, Alerts, Change},
+    alert::{self, Alert, Alerts, Change},
     detect::{self, Admission, Detection, Engine, Observation, SourceId},
     rule::RuleSet,
     units::Time,
@@ -71,6 +71,14 @@ impl Judge {
     /// former set must have been taken in before.
     pub fn replace_rules(&mut self, rules: Arc<RuleSet>) {
         self.engine.replace_rules(rules);
+    }
+
+    /// Somebody says that an alert was no harm: what the baselines of its rule hold back for its
+    /// key is known from now on. How many values that were.
+    pub fn acknowledge(&mut self, alert: &Alert) -> usize {
+        let key: Vec<Box<str>> = alert.key.iter().map(|(_, value)| value.clone()).collect();
+        self.engine
+            .acknowledge(&alert.rule.id, &alert.cluster, &key)
     }
 
     /// Adds the state that changed since this was last called.

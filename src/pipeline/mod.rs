@@ -19,6 +19,7 @@ mod reload;
 pub mod replay;
 mod routing;
 mod settings;
+mod sight;
 mod threads;
 mod worker;
 
@@ -31,4 +32,5 @@ pub use judge::Judge;
 pub use live::LiveAlerts;
 pub use orders::{Asked, Orders, Refusal, Reply, Wish};
 pub use settings::{Console, Form, ReadRules, RuleFiles, Settings};
+pub use sight::LiveSight;
 pub use worker::clock;

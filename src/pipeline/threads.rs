@@ -16,7 +16,13 @@ use tokio_util::{
     task::{TaskTracker, task_tracker::TaskTrackerToken},
 };
 
-use super::{bench::Bench, dispatch::dispatch, orders::Order, worker::work};
+use super::{
+    bench::Bench,
+    dispatch::dispatch,
+    orders::Order,
+    sight::{SEEN_MAX, Sight},
+    worker::work,
+};
 use crate::{notify::Notifier, rule::RuleSet, source::Batch, telemetry::Health};
 
 /// How many batches a worker holds on either side of its work.
@@ -27,6 +33,7 @@ pub(super) struct Threads {
     pub(super) workers: usize,
     pub(super) rules: Arc<RuleSet>,
     pub(super) trusted_proxies: Vec<IpNet>,
+    pub(super) sight: Sight,
     pub(super) shows: TaskTracker,
     pub(super) health: Arc<Health>,
     pub(super) stop: CancellationToken,
@@ -41,17 +48,22 @@ impl Threads {
         new_rules: mpsc::Receiver<Arc<RuleSet>>,
         orders: mpsc::Receiver<Order>,
     ) -> io::Result<oneshot::Receiver<Notifier>> {
+        let (to_sight, seen) = sync_channel(SEEN_MAX);
+        let sight = self.sight;
+        spawn("sight", self.shows.token(), move || sight.watch(&seen))?;
         let (mut to_workers, mut from_workers) = (Vec::new(), Vec::new());
         for _ in 0..self.workers {
             let (to_worker, inbox) = sync_channel(WORKER_QUEUE);
             let (outbox, from_worker) = sync_channel(WORKER_QUEUE);
             let (rules, proxies) = (Arc::clone(&self.rules), self.trusted_proxies.clone());
+            let sight = to_sight.clone();
             spawn("worker", self.shows.token(), move || {
-                work(&inbox, &outbox, rules, proxies);
+                work(&inbox, &outbox, &sight, (rules, proxies));
             })?;
             to_workers.push(to_worker);
             from_workers.push(from_worker);
         }
+        drop(to_sight);
         let runtime = Handle::current();
         spawn("dispatch", self.shows.token(), move || {
             dispatch(batches, new_rules, orders, &to_workers, &runtime);

@@ -6,17 +6,17 @@
 use std::{
     sync::{
         Arc,
-        mpsc::{Receiver, SyncSender},
+        mpsc::{Receiver, SyncSender, TrySendError},
     },
     time::SystemTime,
 };
 
 use ipnet::IpNet;
 
-use super::{counts::Rejects, orders::Order};
+use super::{counts::Rejects, orders::Order, sight::Seen};
 use crate::{
     decode::{Decoded, Reason, Reject, each_event},
-    detect::{Observation, Observer, SourceId},
+    detect::{Observation, Observer, SourceId, Visibility},
     event::{Context, Event},
     rule::RuleSet,
     source::{Batch, Room},
@@ -65,10 +65,11 @@ pub(super) struct Observed {
 pub(super) fn work(
     inbox: &Receiver<Work>,
     outbox: &SyncSender<Outcome>,
-    rules: Arc<RuleSet>,
-    trusted_proxies: Vec<IpNet>,
+    sight: &SyncSender<Seen>,
+    (rules, trusted_proxies): (Arc<RuleSet>, Vec<IpNet>),
 ) {
     let mut observer = Observer::new(rules);
+    let mut seen = Visibility::default();
     let mut context = Context {
         cluster: String::new(),
         trusted_proxies,
@@ -79,14 +80,19 @@ pub(super) fn work(
                 if context.cluster != *batch.cluster {
                     (*batch.cluster).clone_into(&mut context.cluster);
                 }
-                Outcome::Observed(observe(batch, &mut observer, &context))
+                Outcome::Observed(observe(batch, &mut observer, &mut seen, &context))
             }
             Work::Rules(rules) => {
                 observer = Observer::new(Arc::clone(&rules));
+                // Whether that thread is there or not is nothing to stop for.
+                let _ = sight.send(Seen::Rules(Arc::clone(&rules)));
                 Outcome::Rules(rules)
             }
             Work::Order(order) => Outcome::Order(order),
-            Work::Tick => Outcome::Tick,
+            Work::Tick => {
+                seen = hand_on(seen, sight);
+                Outcome::Tick
+            }
         };
         if outbox.send(outcome).is_err() {
             return;
@@ -94,13 +100,31 @@ pub(super) fn work(
     }
 }
 
-fn observe(batch: Batch, observer: &mut Observer, context: &Context) -> Observed {
+/// Says what was seen; what there is no room for is said the next time.
+fn hand_on(seen: Visibility, sight: &SyncSender<Seen>) -> Visibility {
+    if seen.events() == 0 {
+        return seen;
+    }
+    match sight.try_send(Seen::Requests(seen)) {
+        Err(TrySendError::Full(Seen::Requests(seen))) => seen,
+        _ => Visibility::default(),
+    }
+}
+
+fn observe(
+    batch: Batch,
+    observer: &mut Observer,
+    seen: &mut Visibility,
+    context: &Context,
+) -> Observed {
     let mut observations = Vec::new();
     let mut rejects = [0; Reason::ALL.len()];
     let mut first = None;
     each_event(&batch.block, &mut |decoded| match decoded {
         Decoded::Event(slots, line) => {
-            observations.push(observer.observe(&Event::new(slots, line, context)));
+            let event = Event::new(slots, line, context);
+            seen.see(&event);
+            observations.push(observer.observe(&event));
         }
         Decoded::Reject(reject) => {
             rejects[reject.reason as usize] += 1;

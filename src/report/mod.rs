@@ -3,6 +3,7 @@
 //! Makes text and nothing else: the caller decides on which stream it goes, whether that is
 //! coloured and how wide it is.
 
+mod blind;
 mod layout;
 mod quoted;
 mod summary;
@@ -10,6 +11,7 @@ mod text;
 
 use std::io;
 
+pub use blind::blind_json;
 pub use layout::Style;
 pub use quoted::quoted;
 pub use summary::{Reading, Summary};

@@ -12,7 +12,7 @@ use super::{
     logic::{Logic, Program},
     predicate::{Predicate, Ready, Source},
 };
-use crate::event::Field;
+use crate::{diagnostic::nearest, event::Field};
 
 /// A detection rule, ready to run.
 #[derive(Debug)]
@@ -88,6 +88,46 @@ impl RuleSet {
         for rule in self.rules.iter_mut().filter(|rule| rule.extension.off) {
             rule.reports = true;
         }
+    }
+
+    /// What has this name or id.
+    ///
+    /// # Errors
+    /// When nothing has; the text says so and names what comes near.
+    pub fn find(&self, name: &str) -> Result<Member, String> {
+        let is_it = |meta: &RuleMeta| meta.name == name || meta.id == name;
+        if let Some(place) = self.rules.iter().position(|rule| is_it(&rule.meta)) {
+            return Ok(Member::Rule(place));
+        }
+        let mut correlations = self.correlations.iter();
+        if let Some(place) = correlations.position(|rule| is_it(&rule.meta)) {
+            return Ok(Member::Correlation(place));
+        }
+        let rules = self.rules.iter().map(|rule| rule.meta.name.as_str());
+        let correlations = self.correlations.iter().map(|rule| rule.meta.name.as_str());
+        let hint = nearest(name, rules.chain(correlations)).map_or_else(
+            || "`auditwatch rules --all` lists all".to_owned(),
+            |near| format!("did you mean `{near}`?"),
+        );
+        Err(format!("there is no rule `{name}`; {hint}"))
+    }
+
+    /// The detection rules behind a name: the rule itself, or all that a correlation counts in the
+    /// end, through others too; each once, in the order of the set.
+    pub fn detections_behind(&self, member: Member) -> Vec<usize> {
+        let (mut places, mut open) = (Vec::new(), vec![member]);
+        while let Some(member) = open.pop() {
+            match member {
+                Member::Rule(place) => places.push(place),
+                Member::Correlation(place) => {
+                    let sources = &self.correlations[place].sources;
+                    open.extend(sources.iter().map(|source| source.member));
+                }
+            }
+        }
+        places.sort_unstable();
+        places.dedup();
+        places
     }
 
     /// The identity of what a correlation counts.

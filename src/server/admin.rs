@@ -19,6 +19,7 @@ use super::{
     api::{self, Peer},
 };
 use crate::{
+    detect::Sightedness,
     pipeline::{Refusal, Reply, Wish},
     source::{
         SourceError,
@@ -50,6 +51,8 @@ pub struct Shown {
     pub history: Option<PathBuf>,
     /// The clock.
     pub clock: fn() -> Time,
+    /// Gives which rules are blind; `None` until enough was read to say.
+    pub sight: Arc<dyn Fn() -> Option<Arc<Sightedness>> + Send + Sync>,
 }
 
 /// The endpoint with its socket open.
@@ -128,6 +131,7 @@ fn paths() -> Router<Shown> {
         .route("/api/v1/alerts/{id}", get(api::alert))
         .route("/api/v1/history", get(api::history))
         .route("/api/v1/silences", get(api::silences))
+        .route("/api/v1/rules/blind", get(answers::blind))
         .fallback(answers::nothing)
 }
 

@@ -7,6 +7,7 @@ use axum::{
 };
 
 use super::Shown;
+use crate::report::blind_json;
 
 const INDEX: &str = "\
 auditwatch
@@ -17,8 +18,10 @@ auditwatch
 /api/v1/alerts?level=high   open alerts as JSON, most urgent first; also by state=, filter=, limit=
 /api/v1/history?since=24h   alerts that are over as JSON, the latest first; also level=, limit=
 /api/v1/silences            silences as JSON, in Alertmanager's form
+/api/v1/rules/blind         rules that cannot see what they ask about, as JSON; null in the first minutes
 ";
 
+const JSON: [(header::HeaderName, &str); 1] = [(header::CONTENT_TYPE, "application/json")];
 const METRICS: [(header::HeaderName, &str); 1] = [(
     header::CONTENT_TYPE,
     "text/plain; version=0.0.4; charset=utf-8",
@@ -61,4 +64,17 @@ pub(super) async fn readyz(State(shown): State<Shown>) -> Response {
         StatusCode::SERVICE_UNAVAILABLE
     };
     (status, told).into_response()
+}
+
+/// The rules that are blind as a JSON array; null while that is not known.
+pub(super) async fn blind(State(shown): State<Shown>) -> Response {
+    let Some(sight) = (shown.sight)() else {
+        return (JSON, "null\n".to_owned()).into_response();
+    };
+    let lines: Vec<String> = sight
+        .blind
+        .iter()
+        .map(|blind| blind_json(blind).to_string())
+        .collect();
+    (JSON, format!("[{}]\n", lines.join(",\n"))).into_response()
 }

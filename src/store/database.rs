@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Transaction, params};
 
 use super::{
     Bookmark, Checkpoint, Retention, history,
@@ -64,6 +64,9 @@ pub enum OpenError {
         .0.display()
     )]
     Taken(PathBuf),
+    /// There is nothing to read, or it cannot be read.
+    #[error("cannot read the state in {}: {}", .0.display(), .1)]
+    Unreadable(PathBuf, String),
     /// The directory or the file cannot be used.
     #[error("cannot keep state in {}: {problem}", dir.display())]
     Unusable {
@@ -240,6 +243,38 @@ impl Database {
         }
     }
 
+    /// Reads the state of a directory that another process may have, and changes nothing.
+    pub(super) fn look(dir: &Path) -> Result<Rows, OpenError> {
+        let path = path_in(dir);
+        let unusable = |problem: String| OpenError::Unusable {
+            dir: dir.to_owned(),
+            problem,
+        };
+        if !path.is_file() {
+            let problem = "there is none; give the directory that `auditwatch run --state` uses";
+            return Err(OpenError::Unreadable(dir.to_owned(), problem.to_owned()));
+        }
+        let read = || {
+            let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+            let mut connection = Connection::open_with_flags(&path, flags)?;
+            connection.busy_timeout(BUSY)?;
+            // One moment of it, whatever is written meanwhile.
+            let moment = connection.transaction()?;
+            let version = meta(&moment, "state")?.unwrap_or_default();
+            let rows = load_rows(&moment)?;
+            Ok((version, rows))
+        };
+        let (version, rows) = read().map_err(|error: rusqlite::Error| {
+            OpenError::Unreadable(dir.to_owned(), explain_open(&error))
+        })?;
+        if version != state_version() {
+            return Err(unusable(format!(
+                "it is of another version of auditwatch ({version}); use the one that wrote it"
+            )));
+        }
+        Ok(rows)
+    }
+
     fn try_open(path: &Path, faults: &Faults) -> rusqlite::Result<(Self, Standing)> {
         let of_file = |error: io::Error| rusqlite::Error::ToSqlConversionFailure(Box::new(error));
         // SQLite gives its other files the mode of this one.
@@ -295,10 +330,7 @@ impl Database {
     }
 
     fn meta(&self, key: &str) -> rusqlite::Result<Option<String>> {
-        let mut find = self
-            .connection
-            .prepare("SELECT value FROM meta WHERE key = ?1")?;
-        find.query_row([key], |row| row.get(0)).optional()
+        meta(&self.connection, key)
     }
 
     fn set_versions(&self) -> rusqlite::Result<()> {
@@ -353,18 +385,8 @@ impl Database {
             })
         })?;
         kept.bookmarks = bookmarks.collect::<rusqlite::Result<_>>()?;
-        let mut find = self
-            .connection
-            .prepare("SELECT kind, owner, key, value FROM state")?;
-        let mut rows = find.query([])?;
-        while let Some(row) = rows.next()? {
-            let owner = Owner {
-                kind: row.get(0)?,
-                of: row.get::<_, i64>(1)? as u64,
-            };
-            let (key, value) = (row.get_ref(2)?.as_blob()?, row.get_ref(3)?.as_blob()?);
-            kept.rows.put_raw(owner, key, value);
-        }
+        drop(find);
+        kept.rows = load_rows(&self.connection)?;
         Ok(kept)
     }
 
@@ -411,6 +433,26 @@ impl Database {
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
+}
+
+fn meta(connection: &Connection, key: &str) -> rusqlite::Result<Option<String>> {
+    let mut find = connection.prepare("SELECT value FROM meta WHERE key = ?1")?;
+    find.query_row([key], |row| row.get(0)).optional()
+}
+
+fn load_rows(connection: &Connection) -> rusqlite::Result<Rows> {
+    let mut loaded = Rows::default();
+    let mut find = connection.prepare("SELECT kind, owner, key, value FROM state")?;
+    let mut rows = find.query([])?;
+    while let Some(row) = rows.next()? {
+        let owner = Owner {
+            kind: row.get(0)?,
+            of: row.get::<_, i64>(1)? as u64,
+        };
+        let (key, value) = (row.get_ref(2)?.as_blob()?, row.get_ref(3)?.as_blob()?);
+        loaded.put_raw(owner, key, value);
+    }
+    Ok(loaded)
 }
 
 fn write_bookmarks(transaction: &Transaction<'_>, bookmarks: &[Bookmark]) -> rusqlite::Result<()> {

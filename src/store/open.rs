@@ -3,20 +3,18 @@
 use std::{
     collections::BTreeSet,
     fs::File,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, mpsc::channel},
 };
 
-#[cfg(test)]
-use super::Checkpoint;
 use super::{
-    Bookmark, Commits, Loaded, Metrics, OpenError, Retention,
+    Bookmark, Checkpoint, Commits, Loaded, Metrics, OpenError, Retention,
     database::{self, Database},
     keeper::Keeper,
     keeping::{Held, Keeping},
     trouble::Faults,
 };
-use crate::telemetry::Part;
+use crate::{telemetry::Part, window::Rows};
 
 /// Where and how much to keep.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,6 +93,35 @@ impl Store {
             lock,
         };
         Ok((store, told))
+    }
+
+    /// Reads the state in a directory, which a running daemon may have, and changes nothing.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be read.
+    pub fn look(dir: &Path) -> Result<Rows, OpenError> {
+        Database::look(dir)
+    }
+
+    /// Writes rows of state on this thread, all or none.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn write(&mut self, rows: Rows) -> Result<(), OpenError> {
+        let checkpoint = Checkpoint {
+            rows,
+            ..Checkpoint::default()
+        };
+        let written = self.database.commit(
+            Some(&checkpoint),
+            &[],
+            usize::MAX >> 1,
+            self.settings.retention,
+        );
+        written.map(drop).map_err(|error| OpenError::Unusable {
+            dir: self.settings.dir.clone(),
+            problem: error.to_string(),
+        })
     }
 
     /// Writes a checkpoint on this thread.

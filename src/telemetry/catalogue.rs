@@ -142,6 +142,12 @@ catalogue! {
         "Alerts that are over and went from the history, because they were older than `state.retention` or more than `state.history_max`.";
     RULES: Gauge "auditwatch_rules" []
         "Rules that are loaded, correlations included.";
+    RULES_BLIND: Gauge "auditwatch_rules_blind" ["extent", "reason"]
+        "Rules that cannot see what they ask about by what was read in the last hour or two: all of it (blind) or some (partly), because requests are recorded at too low a level or a stage is left out. Set some minutes after the start.";
+    BASELINE_KEYS: Gauge "auditwatch_baseline_keys" ["rule", "standing"]
+        "Keys (mostly principals) that a rule's baseline knows: still learning, about which nothing is new yet, or learnt. Counted each minute.";
+    BASELINE_VALUES_HELD: Gauge "auditwatch_baseline_values_held" ["rule"]
+        "Values that were told as new and are not taken for normal, because nobody acknowledged them and they have not aged.";
     DETECTIONS: Counter "auditwatch_detections_total" ["rule", "level"]
         "Steps of rules being met, by rule and its level.";
     ALERTS: Gauge "auditwatch_alerts" ["state"]

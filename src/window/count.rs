@@ -3,7 +3,7 @@
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    Key, Limits, Owner, Rows, Spec, Step, Table, TableStats, Unreadable,
+    Key, Limits, Look, Owner, Rows, Spec, Step, Table, TableStats, Unreadable,
     ring::{Goes, Ring},
 };
 use crate::units::{Span, Time};
@@ -70,6 +70,14 @@ impl<P> Count<P> {
                 within,
                 is_exact,
             }
+        })
+    }
+
+    /// What is held of a key at a moment.
+    pub fn look(&self, key: Key, at: Time) -> Look {
+        let ring = self.table.get(key, Time::MIN);
+        ring.map_or_else(Look::default, |ring| {
+            ring.look(at, self.spec.timespan, |()| None)
         })
     }
 

@@ -5,7 +5,7 @@ use hashbrown::HashTable;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    Key, Limits, Owner, Rows, Spec, Step, Table, TableStats, Unreadable,
+    Key, Limits, Look, Owner, Rows, Spec, Step, Table, TableStats, Unreadable,
     ring::{Goes, Ring, roomy},
 };
 use crate::units::Time;
@@ -81,6 +81,14 @@ impl<P> Distinct<P> {
                 within: most,
                 is_exact: ring.is_whole(),
             }
+        })
+    }
+
+    /// What is held of a key at a moment.
+    pub fn look(&self, key: Key, at: Time) -> Look {
+        let ring = self.table.get(key, Time::MIN);
+        ring.map_or_else(Look::default, |ring| {
+            ring.look(at, self.spec.timespan, |value| Some(*value))
         })
     }
 

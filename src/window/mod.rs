@@ -26,6 +26,6 @@ pub use absence::{Absence, Missing};
 pub use count::Count;
 pub use distinct::Distinct;
 pub use persist::{Owner, Row, Rows, Unreadable, read};
-pub use ring::{Spec, Step, THRESHOLD_MAX};
+pub use ring::{Look, Spec, Step, THRESHOLD_MAX};
 pub use sequence::Sequence;
-pub use table::{Held, Key, Limits, Table, TableStats};
+pub use table::{Held, Key, Limits, Revised, Table, TableStats};

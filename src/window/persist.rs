@@ -110,6 +110,19 @@ impl Rows {
             .sort_by(|one, other| (one.owner, &one.key).cmp(&(other.owner, &other.key)));
     }
 
+    /// The rows of some owners, in their order; owners whose rows are to go are not among them.
+    #[must_use]
+    pub fn only(&self, is_wanted: impl Fn(Owner) -> bool) -> Self {
+        let mut rows = Self::default();
+        for row in self.iter().filter(|row| is_wanted(row.owner)) {
+            match row.value {
+                Some(value) => rows.put_raw(row.owner, row.key, value),
+                None => rows.remove(row.owner, row.key),
+            }
+        }
+        rows
+    }
+
     /// How many rows there are.
     pub fn len(&self) -> usize {
         self.entries.len()

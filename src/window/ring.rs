@@ -1,6 +1,6 @@
 //! What one key holds: occurrences in the order of event time, and how many there may be.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
@@ -91,6 +91,21 @@ pub(super) enum Goes {
     Unmissed,
 }
 
+/// What a window holds of a key at a moment, for people.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Look {
+    /// Occurrences in the timespan that ends at the moment.
+    pub count: u64,
+    /// What the window tells apart among them: values, or places of members.
+    pub tags: BTreeSet<u64>,
+    /// How many are remembered that left the window before the moment.
+    pub left: usize,
+    /// When the last of these left.
+    pub left_at: Option<Time>,
+    /// When the oldest that is still in it leaves.
+    pub leaves_at: Option<Time>,
+}
+
 pub(super) type Occurrences<T, P> = VecDeque<Occurrence<T, P>>;
 
 /// How many occurrences a ring is brought down to once it is full, so that room is made seldom.
@@ -131,6 +146,20 @@ impl<T, P> Ring<T, P> {
     /// Whether nothing was thinned out between the oldest and the newest.
     pub(super) fn is_whole(&self) -> bool {
         self.0.iter().all(|occurrence| occurrence.weight == 1)
+    }
+
+    /// What lies in the timespan that ends at `at`; `tag` names what the window tells apart.
+    pub(super) fn look(&self, at: Time, timespan: Span, tag: impl Fn(&T) -> Option<u64>) -> Look {
+        let (from, to) = (self.first_from(at.minus(timespan)), self.first_after(at));
+        let leaves = |place: usize| Some(self.0.get(place)?.time.plus(timespan));
+        let inside = || self.0.range(from..to.max(from));
+        Look {
+            count: inside().map(|one| u64::from(one.weight)).sum(),
+            tags: inside().filter_map(|one| tag(&one.tag)).collect(),
+            left: from,
+            left_at: from.checked_sub(1).and_then(leaves),
+            leaves_at: if from < to { leaves(from) } else { None },
+        }
     }
 
     /// Lets go of what lies before `from`.

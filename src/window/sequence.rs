@@ -95,6 +95,38 @@ impl<P> Sequence<P> {
         &self.chain
     }
 
+    /// When the members occurred in the chain that has come furthest by a moment and can still be
+    /// completed then; of several the one that began last.
+    pub fn furthest(&self, key: Key, at: Time) -> Vec<Time> {
+        let Some(ring) = self.table.get(key, Time::MIN) else {
+            return Vec::new();
+        };
+        let from = ring.first_from(at.minus(self.spec.timespan));
+        let to = ring.first_after(at).max(from);
+        let mut chains: Vec<Vec<Time>> = vec![Vec::new(); usize::from(self.members)];
+        for occurrence in ring.0.range(from..to) {
+            let member = usize::from(occurrence.tag);
+            let before = match member.checked_sub(1) {
+                None => Some(Vec::new()),
+                Some(previous) => chains
+                    .get(previous)
+                    .filter(|chain| !chain.is_empty())
+                    .cloned(),
+            };
+            if let (Some(mut chain), Some(place)) = (before, chains.get_mut(member)) {
+                chain.push(occurrence.time);
+                // The later its start, the longer it can wait.
+                if place.first() <= chain.first() {
+                    *place = chain;
+                }
+            }
+        }
+        chains
+            .into_iter()
+            .rfind(|chain| !chain.is_empty())
+            .unwrap_or_default()
+    }
+
     /// Takes back memory of keys that are over at `horizon`, looking at `count` of them.
     pub fn sweep(&mut self, horizon: Time, count: usize) {
         self.table.sweep(self.spec.keep_from(horizon), count);

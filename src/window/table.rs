@@ -44,6 +44,17 @@ pub struct TableStats {
     pub evicted: u64,
 }
 
+/// What became of a state that [`Table::revise`] showed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Revised {
+    /// It is as it was.
+    Same,
+    /// It is another now.
+    Changed,
+    /// Its key is to go.
+    Removed,
+}
+
 /// How many slots each access looks at for expired keys. Two, so that the hand goes round at
 /// least twice while as many keys come as there are slots.
 const SWEEP: usize = 2;
@@ -156,6 +167,35 @@ impl<S: Held> Table<S> {
             .find(key.bits(), |&slot| self.slots[slot as usize].key == key)?;
         let slot = &self.slots[*found as usize];
         (slot.last >= expired).then_some(&slot.state)
+    }
+
+    /// All keys with the event time of their latest touch, in an order that depends on nothing but
+    /// the calls that were made.
+    pub fn iter(&self) -> impl Iterator<Item = (Key, Time, &S)> {
+        self.slots
+            .iter()
+            .map(|slot| (slot.key, slot.last, &slot.state))
+    }
+
+    /// Shows every state to `revise`, which says what becomes of it; how many it changed or
+    /// removed. Time does not pass by it.
+    pub fn revise(&mut self, mut revise: impl FnMut(&mut S) -> Revised) -> usize {
+        let mut count = 0;
+        // From the back: what fills the place of a removed slot has been looked at.
+        for at in (0..self.slots.len()).rev() {
+            let slot = &mut self.slots[at];
+            let before = slot.state.held();
+            let revised = revise(&mut slot.state);
+            self.held = self.held - before + slot.state.held();
+            match revised {
+                Revised::Same => continue,
+                Revised::Changed => slot.touched = true,
+                Revised::Removed => self.remove(at),
+            }
+            self.changed = true;
+            count += 1;
+        }
+        count
     }
 
     /// Looks at the next `count` slots and takes back those last touched before `expired`.

@@ -321,3 +321,43 @@ fn the_numbers_that_are_told() {
     }
     assert_eq!(by_key, BTreeMap::from([(1, 3), (2, 0)]));
 }
+
+#[test]
+fn a_look_says_what_is_in_the_window_and_what_left() {
+    let mut window = Count::new(spec(60, 10, None), LIMITS);
+    for second in [0, 5, 50, 70, 80] {
+        window.insert(key(1), at(second), (), at(0), &mut Vec::new());
+    }
+    let look = window.look(key(1), at(80));
+    assert_eq!((look.count, look.left), (3, 2));
+    assert_eq!(
+        (look.left_at, look.leaves_at),
+        (Some(at(65)), Some(at(110)))
+    );
+    assert_eq!(
+        window.look(key(1), at(4)).count,
+        1,
+        "what came later does not count"
+    );
+    assert_eq!(window.look(key(2), at(80)), super::Look::default());
+}
+
+#[test]
+fn the_chain_that_has_come_furthest() {
+    let mut window = Sequence::new(spec(60, 0, None), 4, LIMITS);
+    for (second, member) in [(0, 0), (10, 0), (20, 1), (25, 2), (30, 0), (40, 2)] {
+        window.insert(key(1), (at(second), member), (), at(0), &mut Vec::new());
+    }
+    let furthest = |second| {
+        let chain = window.furthest(key(1), at(second));
+        chain
+            .into_iter()
+            .map(|time| time.micros() / 1_000_000)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(furthest(5), [0]);
+    assert_eq!(furthest(22), [10, 20]);
+    assert_eq!(furthest(60), [10, 20, 40]);
+    assert_eq!(furthest(75), [30], "the start of the others has left");
+    assert_eq!(furthest(95), [0; 0]);
+}

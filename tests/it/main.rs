@@ -7,6 +7,7 @@
 )]
 
 mod alertmanager;
+mod baseline;
 mod closed_pipe;
 mod coverage;
 mod ledger;

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Listens to a replay that only fills baselines.
-pub(super) struct Learning;
+pub(in crate::cli) struct Learning;
 
 impl Listener for Learning {
     fn advanced(&mut self, detections: &mut Vec<Detection>, _watermark: Time) {

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Which number stands for which rule or correlation.
-#[derive(Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 pub(in crate::detect) struct Tokens {
     by_meaning: BTreeMap<u64, u32>,
     last: u32,

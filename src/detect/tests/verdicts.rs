@@ -248,6 +248,64 @@ fn first_seen() {
     );
 }
 
+#[test]
+fn what_was_told_as_new_is_told_again_until_somebody_acknowledges_it() {
+    let text = rule(
+        "new-resource",
+        "verb: get",
+        "auditwatch:\n  novelty: {by: [principal, verb], of: [objectRef.resource], learn: 7d, forget: 30d}",
+    );
+    let mut bench = Bench::new(&text);
+    let seen = |bench: &mut Bench, day: f64, resource: &'static str| {
+        let id = format!("{day}").leak();
+        bench
+            .admit(&get(&*id, "eve", resource, 200, day * 86_400.0))
+            .1
+    };
+    assert_eq!(seen(&mut bench, 0.0, "pods").len(), 0);
+    let told = seen(&mut bench, 12.0, "secrets");
+    assert_eq!(
+        seen(&mut bench, 12.5, "secrets").len(),
+        0,
+        "it was told today"
+    );
+    let again = seen(&mut bench, 15.0, "secrets");
+    assert_eq!(
+        again[0].why,
+        "objectRef.resource secrets was first seen with principal eve and verb get 3d ago, and \
+         not acknowledged since"
+    );
+    let key: Vec<Box<str>> = told[0].key.iter().map(|(_, value)| value.clone()).collect();
+    let id = told[0].rule.id.clone();
+    let mut acknowledge = |cluster, key: &[Box<str>]| bench.engine.acknowledge(&id, cluster, key);
+    assert_eq!(acknowledge("west", &key), 0, "another cluster");
+    assert_eq!(acknowledge("", &key[..1]), 0, "another key");
+    assert_eq!(acknowledge("", &key), 1);
+    assert_eq!(seen(&mut bench, 20.0, "secrets").len(), 0);
+}
+
+#[test]
+fn what_another_rule_reports_is_not_learnt() {
+    let new = rule(
+        "new-resource",
+        "verb: get",
+        "auditwatch:\n  novelty: {by: [principal], of: [objectRef.resource], learn: 7d, forget: 30d}",
+    );
+    let text = new + &rule("secrets", "objectRef.resource: secrets", "");
+    let mut bench = Bench::new(&text);
+    let mut names = |id: &'static str, day: f64, resource: &'static str| {
+        let told = bench
+            .admit(&get(id, "eve", resource, 200, day * 86_400.0))
+            .1;
+        let names = told.iter().map(|told| told.rule.name.clone());
+        names.collect::<Vec<_>>()
+    };
+    assert_eq!(names("a", 0.0, "pods"), [""; 0]);
+    assert_eq!(names("b", 1.0, "secrets"), ["secrets"]);
+    assert_eq!(names("c", 8.0, "secrets"), ["new-resource", "secrets"]);
+    assert_eq!(names("d", 8.0, "pods"), [""; 0]);
+}
+
 /// Of an event that matches only what asks for novelty its text is kept, else its trace: what is
 /// told of it is the same.
 #[test]
