@@ -230,8 +230,12 @@ fn done(
         }
         Wish::Ack(id, mut ack) => {
             ack.at = now;
-            let is_known = live.find(&id).is_some() && dispatcher.ack(&id, ack);
-            is_known.then_some(Reply::Done).ok_or(Refusal::Unknown)
+            let alert = live.find(&id).ok_or(Refusal::Unknown)?;
+            if !dispatcher.ack(&id, ack) {
+                return Err(Refusal::Unknown);
+            }
+            judge.acknowledge(&alert);
+            Ok(Reply::Done)
         }
         Wish::Resolve(id) => {
             let is_known = judge.close(&id, out);
