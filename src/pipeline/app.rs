@@ -77,7 +77,6 @@ pub struct App {
     live: Arc<LiveAlerts>,
     sight: Arc<LiveSight>,
     orders: Orders,
-    sight: Arc<LiveSight>,
     webhooks: Vec<SocketAddr>,
     reloader: Arc<Reloader>,
     stop: CancellationToken,
@@ -167,7 +166,6 @@ impl App {
         let failed = CancellationToken::new();
         let sight = Arc::default();
         let (orders, inbox) = Orders::new();
-        let sight = Arc::default();
         let threads = Threads {
             workers: settings.threads.get(),
             sight: Sight::new(Arc::clone(&set), Arc::clone(&sight), &metrics)?,
@@ -189,7 +187,6 @@ impl App {
             live,
             sight,
             orders,
-            sight,
             webhooks,
             reloader,
             stop,
@@ -226,11 +223,6 @@ impl App {
     /// Where people can ask the engine for something.
     pub fn orders(&self) -> &Orders {
         &self.orders
-    }
-
-    /// Which rules are blind.
-    pub fn sight(&self) -> &Arc<LiveSight> {
-        &self.sight
     }
 
     /// Where the webhooks listen, in the order of the settings.

@@ -40,7 +40,6 @@ impl Rig {
             sight: Arc::new(|| None),
             history: None,
             clock: || samples::at(0),
-            sight: Arc::new(|| None),
         };
         let stop = CancellationToken::new();
         let admin = Admin::bind("127.0.0.1:0").await.unwrap();
