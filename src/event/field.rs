@@ -47,6 +47,7 @@ pub(super) enum Derived {
     OriginIp,
     OriginScope,
     OriginClaimed,
+    FailedOpen,
     Client,
     Outcome,
     CredentialId,
@@ -202,6 +203,9 @@ impl Event<'_> {
                 .claimed_ips()
                 .into_iter()
                 .any(|ip| visit(Value::Text(ip))),
+            Derived::FailedOpen => json::members(self.slots().raw(Slot::Annotations))
+                .filter(|(key, _)| json::unescape(key).starts_with(FAILED_OPEN))
+                .any(|(_, webhook)| Value::any(webhook, visit)),
             Derived::Client => present(Some(self.client()), visit),
             Derived::Outcome => visit(Value::text(self.outcome().name())),
             Derived::CredentialId => present(self.credential_id(), visit),
@@ -275,6 +279,9 @@ impl Event<'_> {
     }
 }
 
+/// How the keys begin under which an API server notes a webhook that it went on without; the rest
+/// is a running number (apiserver/pkg/admission/plugin/webhook, since 1.22).
+const FAILED_OPEN: &str = "failed-open.";
 const BINDINGS: [&str; 2] = ["\"rolebindings\"", "\"clusterrolebindings\""];
 const ROLES: [&str; 2] = ["\"roles\"", "\"clusterroles\""];
 const REQUESTS: [&str; 1] = ["\"certificatesigningrequests\""];

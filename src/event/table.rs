@@ -474,6 +474,14 @@ pub static FIELDS: &[Entry] = &[
         "Addresses before the believed one: what X-Forwarded-For claims.",
     ),
     derived(
+        "admission.failed_open",
+        &[],
+        Derived::FailedOpen,
+        LIST,
+        META,
+        "Admission webhooks that did not answer and were gone on without, since they may fail.",
+    ),
+    derived(
         "client",
         &[],
         Derived::Client,

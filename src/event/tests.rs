@@ -52,7 +52,7 @@ fn all(event: &Event<'_>, field: &str) -> Vec<String> {
     found
 }
 
-const EXEC: &str = r#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Metadata","auditID":"93136e1d","stage":"ResponseStarted","requestURI":"/api/v1/namespaces/shop/pods/api-1/exec?stdout=true\u0026command=cat\u0026command=%2Fvar%2Frun%2Fsecrets","verb":"get","user":{"username":"bob@acme.example","groups":["acme","system:authenticated"],"extra":{"authentication.kubernetes.io/credential-id":["X509SHA256=01516f"]}},"sourceIPs":["10.0.1.10","198.51.100.33"],"userAgent":"kubectl/v1.36.1 (linux/amd64) kubernetes/2c8c4f7","objectRef":{"resource":"pods","namespace":"shop","name":"api-1","apiVersion":"v1","subresource":"exec"},"responseStatus":{"metadata":{},"code":101},"requestReceivedTimestamp":"2026-11-23T11:05:17.835410Z","stageTimestamp":"2026-11-23T11:05:17.879971Z","annotations":{"authorization.k8s.io/decision":"allow","authorization.k8s.io/reason":"RBAC: allowed by ClusterRoleBinding \"x\""}}"#;
+const EXEC: &str = r#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Metadata","auditID":"93136e1d","stage":"ResponseStarted","requestURI":"/api/v1/namespaces/shop/pods/api-1/exec?stdout=true\u0026command=cat\u0026command=%2Fvar%2Frun%2Fsecrets","verb":"get","user":{"username":"bob@acme.example","groups":["acme","system:authenticated"],"extra":{"authentication.kubernetes.io/credential-id":["X509SHA256=01516f"]}},"sourceIPs":["10.0.1.10","198.51.100.33"],"userAgent":"kubectl/v1.36.1 (linux/amd64) kubernetes/2c8c4f7","objectRef":{"resource":"pods","namespace":"shop","name":"api-1","apiVersion":"v1","subresource":"exec"},"responseStatus":{"metadata":{},"code":101},"requestReceivedTimestamp":"2026-11-23T11:05:17.835410Z","stageTimestamp":"2026-11-23T11:05:17.879971Z","annotations":{"failed-open.validating.webhook.admission.k8s.io/round_0_index_7":"policy.acme.example","authorization.k8s.io/decision":"allow","authorization.k8s.io/reason":"RBAC: allowed by ClusterRoleBinding \"x\""}}"#;
 
 #[test]
 fn derives_who_what_and_where_from() {
@@ -66,6 +66,7 @@ fn derives_who_what_and_where_from() {
         ("origin.ip", &["198.51.100.33"]),
         ("origin.scope", &["public"]),
         ("origin.claimed", &["10.0.1.10"]),
+        ("admission.failed_open", &["policy.acme.example"]),
         ("client", &["kubectl"]),
         ("outcome", &["allowed"]),
         ("verb", &["get", "create"]),
