@@ -160,6 +160,60 @@ fn floods_stay_within_the_caps() {
     assert_eq!(stats.unkeyed, 500, "no event has a name");
 }
 
+/// Ten times more attackers than there is room for, each among strangers who do one thing and
+/// never come back: each attacker is told of with just his own requests, and memory stays.
+#[test]
+fn ten_times_too_many_attackers_are_each_told_of() {
+    const ROOM: usize = 200;
+    let text = rule("refused", REFUSED, "")
+        + &correlation(
+            "burst",
+            "refused",
+            "type: event_count\n  group-by: [user.username]\n  timespan: 1m\n  condition: {gte: 3}",
+        );
+    let settings = Settings {
+        requests_max: 4 * ROOM,
+        keys_max: ROOM,
+        occurrences_max: 4 * ROOM,
+        ..Settings::default()
+    };
+    let mut bench = Bench::with(&text, settings);
+    let (mut told, mut most) = (Vec::new(), 0);
+    for n in 0..10 * ROOM {
+        let who = ["attacker", "stranger", "attacker", "stranger", "attacker"];
+        for (step, who) in who.into_iter().enumerate() {
+            let id = format!("{n}-{step}");
+            let line = get(&id, "USER", "pods", 403, (5 * n + step) as f64 / 100.0);
+            let name = if who == "attacker" {
+                format!("{who}-{n}")
+            } else {
+                format!("{who}-{id}")
+            };
+            let json = line.json().replace("USER", &name);
+            let seen = observe(&mut bench.observer, &json, "");
+            let mut out = Vec::new();
+            bench.engine.admit(SOURCE, &seen[0], None, &mut out);
+            told.extend(
+                out.iter()
+                    .map(short)
+                    .filter(|told| told.starts_with("burst")),
+            );
+        }
+        most = most.max(bench.engine.stats().bytes);
+    }
+    let expected: Vec<String> = (0..10 * ROOM)
+        .map(|n| format!("burst [attacker-{n}] {n}-0,{n}-2,{n}-4"))
+        .collect();
+    assert_eq!(told, expected);
+    let stats = bench.engine.stats();
+    assert!(
+        stats.keys <= ROOM && stats.occurrences <= 4 * ROOM,
+        "{stats:?}"
+    );
+    assert_eq!(stats.keys as u64 + stats.keys_evicted, 30 * ROOM as u64);
+    assert!(most < 512 * 1024, "{most} bytes at most");
+}
+
 #[test]
 fn idle_time_ages_state() {
     let text = rule("refused", REFUSED, "")
