@@ -167,7 +167,9 @@ fn start(folder: &Path, source: &str, url: &str) -> Child {
 
 /// The last word of a replay about each alert.
 fn replayed(log: &Path) -> BTreeMap<String, Value> {
-    let answer = auditwatch([Path::new("replay"), Path::new("--output=json"), log]);
+    let how = ["replay", "--output=json", "--stats=json"].map(Path::new);
+    let answer = auditwatch(how.into_iter().chain([log]));
+    answer.stats();
     let alerts = answer.objects().into_iter();
     alerts
         .map(|alert| (alert["id"].as_str().unwrap().to_owned(), alert))

@@ -29,10 +29,21 @@ impl Answer {
             .collect()
     }
 
-    /// The line of `--stats json`, which is the last on stderr.
+    /// The line of `--stats json`, which is the last on stderr. All that was received must be
+    /// accounted for in it.
     pub(crate) fn stats(&self) -> Value {
         let line = self.stderr.lines().rfind(|line| line.starts_with('{'));
-        serde_json::from_str(line.unwrap_or_else(|| panic!("no numbers: {}", self.stderr))).unwrap()
+        let line = line.unwrap_or_else(|| panic!("no numbers: {}", self.stderr));
+        let stats: Value = serde_json::from_str(line).unwrap();
+        let one = |key: &str| stats[key].as_u64().unwrap();
+        let each = |key: &str| -> u64 {
+            let reasons = stats[key].as_object().unwrap().values();
+            reasons.map(|count| count.as_u64().unwrap()).sum()
+        };
+        let accounted = one("evaluated") + one("duplicate") + one("late");
+        let accounted = accounted + each("rejected") + each("dropped");
+        assert_eq!(one("received"), accounted, "{line}");
+        stats
     }
 }
 
