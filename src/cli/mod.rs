@@ -9,6 +9,7 @@ mod check;
 mod daemon;
 mod explain;
 mod fields;
+mod notify;
 mod outbox;
 mod replay;
 mod rule_set;
@@ -52,6 +53,8 @@ enum Command {
     Fields(fields::FieldsArgs),
     /// See and change what rules have learnt to be normal.
     Baseline(baseline::BaselineArgs),
+    /// Try a receiver before somebody depends on it.
+    Notify(notify::NotifyArgs),
     /// See what waits for a receiver and what was given up; send it again or drop it.
     Outbox(outbox::OutboxArgs),
     /// See the open alerts of a running daemon, take care of them, end them.
@@ -124,6 +127,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Scoreboard(args) => scoreboard::run(&args),
         Command::Fields(args) => fields::run(&args),
         Command::Baseline(args) => baseline::run(&args),
+        Command::Notify(args) => notify::run(args),
         Command::Outbox(args) => outbox::run(args),
         Command::Alerts(args) => alerts::run(args),
         Command::Silence(args) => silence::run(args),

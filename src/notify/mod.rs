@@ -90,6 +90,17 @@ pub struct Receiver {
     pub integration: Integration,
 }
 
+impl Receiver {
+    /// Tells it once and waits for its answer, outside of any queue.
+    ///
+    /// # Errors
+    /// What the receiver, or the way to it, says.
+    pub async fn tell_once(&self, told: &Notification, within: Duration) -> Result<(), Failure> {
+        let answer = tokio::time::timeout(within, self.integration.deliver(told)).await;
+        answer.unwrap_or_else(|_| Err(worker::too_slow()))
+    }
+}
+
 /// The ways to tell somebody.
 #[derive(Debug)]
 pub enum Integration {

@@ -395,7 +395,7 @@ impl Outbox {
     }
 }
 
-fn too_slow() -> Failure {
+pub(super) fn too_slow() -> Failure {
     Failure::passing(
         Reason::ContextDeadlineExceeded,
         "no answer in time",
