@@ -385,6 +385,12 @@ impl<D: Disk> Follow<D> {
         book: &mut Book,
         out: &mut Out,
     ) -> io::Result<()> {
+        // What is at the path decides whose copies lie beside it: a guess will not do here.
+        self.at_path = match self.disk.look(&self.path) {
+            Ok(looked) => Some(looked.identity),
+            Err(error) if is_absence(&error) => None,
+            Err(error) => return Err(error),
+        };
         let mut reading = self.held.remove(index);
         self.plan.closed(index);
         let looked = reading.file.looked();
