@@ -208,8 +208,9 @@ pub(super) fn run(args: RunArgs) -> Result<(), Failure> {
         .build()
         .map_err(|error| Failure::Failed(format!("cannot start threads: {error}")))?;
     let ended = runtime.block_on(daemon(settings, wishes, output));
-    // What still runs by now was given up; it must not hold the process.
-    runtime.shutdown_background();
+    // What still runs by now was given up. It must not hold the process, and waits on timers that
+    // would panic in a runtime that is no more.
+    std::mem::forget(runtime);
     ended
 }
 

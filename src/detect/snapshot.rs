@@ -35,7 +35,7 @@ const ENGINE: Owner = Owner {
 };
 
 /// The version of what the engine's rows hold. Rows of another version cannot be read.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// What the engine keeps in one small row.
 #[derive(Serialize, Deserialize)]

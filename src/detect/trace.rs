@@ -8,9 +8,7 @@ use hashbrown::{HashMap, HashSet, HashTable};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::event::{
-    CredentialFacts, Event, Evidence, Facts, OriginFacts, PrincipalFacts, TargetFacts,
-};
+use crate::event::{Act, CredentialFacts, Event, Facts, OriginFacts, PrincipalFacts};
 
 /// How many callers an observer remembers; when there are more it starts anew.
 const CALLERS_MAX: usize = 4_096;
@@ -19,8 +17,7 @@ const CALLERS_MAX: usize = 4_096;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trace {
     caller: Arc<Caller>,
-    target: TargetFacts,
-    evidence: Evidence,
+    act: Act,
     request: u128,
 }
 
@@ -38,6 +35,8 @@ struct Caller {
 pub(super) struct Callers {
     known: HashTable<(Box<[u8]>, Arc<Caller>)>,
     bytes: Vec<u8>,
+    /// Where the texts of an act are put together.
+    texts: String,
 }
 
 /// A field of an event that a trace holds, and how it is read.
@@ -58,18 +57,12 @@ const HELD: [Held; 15] = [
     ("origin.scope", |trace| Some(trace.caller.origin.scope)),
     ("client", |trace| Some(&trace.caller.origin.client)),
     ("userAgent", |trace| Some(&trace.caller.origin.user_agent)),
-    ("verb", |trace| Some(&trace.target.verb)),
-    ("objectRef.resource", |trace| {
-        trace.target.resource.as_deref()
-    }),
-    ("objectRef.subresource", |trace| {
-        trace.target.subresource.as_deref()
-    }),
-    ("objectRef.namespace", |trace| {
-        trace.target.namespace.as_deref()
-    }),
-    ("objectRef.name", |trace| trace.target.name.as_deref()),
-    ("requestURI", |trace| Some(&trace.evidence.uri)),
+    ("verb", |trace| Some(trace.act.verb())),
+    ("objectRef.resource", |trace| trace.act.resource()),
+    ("objectRef.subresource", |trace| trace.act.subresource()),
+    ("objectRef.namespace", |trace| trace.act.namespace()),
+    ("objectRef.name", |trace| trace.act.name()),
+    ("requestURI", |trace| Some(trace.act.uri())),
 ];
 
 impl Trace {
@@ -77,8 +70,7 @@ impl Trace {
         Self {
             request,
             caller: callers.caller(event),
-            target: TargetFacts::of(event),
-            evidence: Evidence::of(event),
+            act: Act::of(event, &mut callers.texts),
         }
     }
 
@@ -100,7 +92,7 @@ impl Trace {
 
     /// When its request was received, as far as its event says.
     pub(super) const fn time(&self) -> crate::units::Time {
-        self.evidence.time
+        self.act.time()
     }
 
     /// All of it, for people.
@@ -110,8 +102,8 @@ impl Trace {
             principal: Arc::clone(&self.caller.principal),
             credential: self.caller.credential.clone(),
             origin: Arc::clone(&self.caller.origin),
-            target: self.target.clone(),
-            evidence: self.evidence.clone(),
+            target: self.act.target(),
+            evidence: self.act.evidence(),
         }
     }
 }

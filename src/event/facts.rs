@@ -5,7 +5,7 @@ use std::{borrow::Cow, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Event, Slot, Word,
+    Act, Event, Slot, Word,
     redact::{cut, shorten},
     word::word as known_word,
 };
@@ -117,13 +117,14 @@ impl Facts {
     /// cut; free text (the URI and its parts, the user agent, user names of outside
     /// authenticators) is also searched for secrets.
     pub fn of(event: &Event<'_>) -> Self {
+        let act = Act::of(event, &mut String::new());
         Self {
             cluster: event.context().cluster.as_str().into(),
             principal: Arc::new(PrincipalFacts::of(event)),
             credential: CredentialFacts::of(event).map(Arc::new),
             origin: Arc::new(OriginFacts::of(event)),
-            target: TargetFacts::of(event),
-            evidence: Evidence::of(event),
+            target: act.target(),
+            evidence: act.evidence(),
         }
     }
 }
@@ -170,35 +171,6 @@ impl OriginFacts {
             scope: event.origin_scope().name(),
             client: free(event.client()),
             user_agent: event.text(Slot::UserAgent).map(free).unwrap_or_default(),
-        }
-    }
-}
-
-impl TargetFacts {
-    /// What an event acts on.
-    pub fn of(event: &Event<'_>) -> Self {
-        // They come from the path of the request, where a caller may write what he likes.
-        let slot = |slot| event.text(slot).map(free);
-        Self {
-            verb: event.text(Slot::Verb).map(word).unwrap_or_default(),
-            resource: slot(Slot::Resource),
-            subresource: slot(Slot::Subresource),
-            namespace: slot(Slot::Namespace),
-            name: slot(Slot::Name),
-        }
-    }
-}
-
-impl Evidence {
-    /// An event as evidence.
-    pub fn of(event: &Event<'_>) -> Self {
-        let free = |slot| event.text(slot).map(free).unwrap_or_default();
-        Self {
-            audit_id: free(Slot::AuditId),
-            time: event.received().unwrap_or_default(),
-            verb: event.text(Slot::Verb).map(word).unwrap_or_default(),
-            uri: free(Slot::RequestUri),
-            code: event.code(),
         }
     }
 }

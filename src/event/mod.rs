@@ -3,6 +3,7 @@
 //! Everything is a view over the bytes of the batch and read on demand. What is shown to people
 //! goes through [`redact()`] first.
 
+mod act;
 mod audit_event;
 mod body;
 mod certificate;
@@ -25,6 +26,7 @@ mod workload;
 #[cfg(test)]
 mod tests;
 
+pub use act::Act;
 pub use audit_event::{Context, Event, Stage};
 pub use facts::{CredentialFacts, Evidence, Facts, OriginFacts, PrincipalFacts, TargetFacts};
 pub use field::{Field, UnknownField};

@@ -33,12 +33,16 @@ static SHAPES: LazyLock<Vec<Regex>> = LazyLock::new(|| {
 /// All shapes at once: most text has none of them, and one look tells.
 static ANY_SHAPE: LazyLock<Option<RegexSet>> = LazyLock::new(|| RegexSet::new(PATTERNS).ok());
 
-/// The text with everything that looks like a secret replaced by [`REDACTED`].
-pub fn redact(text: &str) -> Cow<'_, str> {
-    if ANY_SHAPE
+/// Whether nothing in the text looks like a secret.
+pub(super) fn is_clean(text: &str) -> bool {
+    ANY_SHAPE
         .as_ref()
         .is_some_and(|shapes| !shapes.is_match(text))
-    {
+}
+
+/// The text with everything that looks like a secret replaced by [`REDACTED`].
+pub fn redact(text: &str) -> Cow<'_, str> {
+    if is_clean(text) {
         return Cow::Borrowed(text);
     }
     let mut clean = Cow::Borrowed(text);
