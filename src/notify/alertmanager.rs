@@ -4,7 +4,7 @@
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 
-use super::{BuildError, Failure, http::Endpoint};
+use super::{BuildError, Failure, Preview, http::Endpoint};
 use crate::{
     alert::{
         Alert, Change, Status,
@@ -38,23 +38,33 @@ impl Alertmanager {
         urls.iter().map(api).collect::<Result<_, _>>().map(Self)
     }
 
+    pub(super) fn preview(&self, told: &Notification) -> Vec<Preview> {
+        let body = body(told);
+        let each = self.0.iter();
+        each.map(|endpoint| endpoint.preview(&body, &[])).collect()
+    }
+
     /// Succeeds when one of them has it; the first failure tells why none has.
-    pub(super) async fn deliver(&self, told: &Notification) -> Result<(), Failure> {
-        let now = Time::from_micros(chrono::Utc::now().timestamp_micros());
-        let alerts: Vec<Value> = told.alerts.iter().map(|alert| posted(alert, now)).collect();
-        let body = Value::from(alerts).to_string();
-        let mut outcome: Option<Result<(), Failure>> = None;
+    pub(super) async fn deliver(&self, told: &Notification) -> Result<String, Failure> {
+        let body = body(told);
+        let mut outcome: Option<Result<String, Failure>> = None;
         for endpoint in &self.0 {
             let answer = match endpoint.post(body.clone(), HeaderMap::new()).await {
                 Ok(answer) => answer.verdict(),
                 Err(failure) => Err(failure),
             };
-            if !matches!(outcome, Some(Ok(()))) && (answer.is_ok() || outcome.is_none()) {
+            if !matches!(outcome, Some(Ok(_))) && (answer.is_ok() || outcome.is_none()) {
                 outcome = Some(answer);
             }
         }
-        outcome.unwrap_or(Ok(()))
+        outcome.unwrap_or(Ok(String::new()))
     }
+}
+
+fn body(told: &Notification) -> String {
+    let now = Time::from_micros(chrono::Utc::now().timestamp_micros());
+    let alerts: Vec<Value> = told.alerts.iter().map(|alert| posted(alert, now)).collect();
+    Value::from(alerts).to_string()
 }
 
 /// An alert as Alertmanager takes it.

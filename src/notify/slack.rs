@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 
-use super::{BuildError, Failure, http::Endpoint};
+use super::{BuildError, Failure, Preview, http::Endpoint};
 use crate::{
     alert::{
         Alert, Status,
@@ -52,7 +52,11 @@ impl Slack {
         Endpoint::new(client, url).map(Self)
     }
 
-    pub(super) async fn deliver(&self, told: &Notification) -> Result<(), Failure> {
+    pub(super) fn preview(&self, told: &Notification) -> Preview {
+        self.0.preview(&payload(told).to_string(), &[])
+    }
+
+    pub(super) async fn deliver(&self, told: &Notification) -> Result<String, Failure> {
         let answer = self
             .0
             .post(payload(told).to_string(), HeaderMap::new())
@@ -66,24 +70,26 @@ impl Slack {
             String::new()
         };
         if word == "no_service" {
-            return Err(Failure::permanent(
+            let failure = Failure::permanent(
                 super::Reason::ClientError,
                 "Slack has no such webhook (no_service)",
                 "was it revoked? make a new one and give its URL",
-            ));
+            );
+            return Err(failure.answered(answer.shown));
         }
         answer.verdict().map_err(|failure| Failure {
             what: format!("{}{told}", failure.what),
             ..failure
         })?;
         if word == "ok" {
-            return Ok(());
+            return Ok(answer.shown);
         }
-        Err(Failure::permanent(
+        let failure = Failure::permanent(
             super::Reason::ClientError,
             format!("it answered {} but not `ok`{told}", answer.status.as_u16()),
             "is this the URL of a Slack incoming webhook, and no proxy's own page in between?",
-        ))
+        );
+        Err(failure.answered(answer.shown))
     }
 }
 
