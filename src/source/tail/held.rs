@@ -26,6 +26,8 @@ pub(super) struct HeldFile<F: DiskFile> {
     /// That line's first and last bytes: they stay as long as it is the same file.
     head_first: Vec<u8>,
     head_last: Vec<u8>,
+    /// The print of that line, whole or not.
+    head_print: Print,
     fingerprint: Print,
     is_fingerprint_whole: bool,
     packed: Option<Packed<F>>,
@@ -78,6 +80,7 @@ impl<F: DiskFile> HeldFile<F> {
             head: 0,
             head_first: Vec::new(),
             head_last: Vec::new(),
+            head_print: Print::default(),
             fingerprint: Print::default(),
             is_fingerprint_whole: false,
             packed: None,
@@ -115,6 +118,7 @@ impl<F: DiskFile> HeldFile<F> {
         self.head = head.len();
         head.first().clone_into(&mut self.head_first);
         head.last().clone_into(&mut self.head_last);
+        self.head_print = head.begin(self.head);
         self.fingerprint = head.print();
         self.is_fingerprint_whole = head.is_whole();
     }
@@ -150,14 +154,21 @@ impl<F: DiskFile> HeldFile<F> {
         }
         let len = now.len;
         let last = (self.head - self.head_last.len()) as u64;
-        let rewritten = !self.has(&self.head_first, 0)?
+        let mut rewritten = !self.has(&self.head_first, 0)?
             || !self.has(&self.head_last, last)?
             || (len >= offset && !self.trail_is_there(trail, offset)?);
         if !rewritten && len >= read {
-            self.looked = now;
             if !self.is_fingerprint_whole && len > self.head as u64 {
                 let head = Head::read(|into, offset| self.file.read_at(into, offset))?;
-                self.know(&head);
+                // Another line can have these bytes in common, but only this one all of them.
+                if head.begin(self.head) == self.head_print {
+                    self.know(&head);
+                } else {
+                    rewritten = true;
+                }
+            }
+            if !rewritten {
+                self.looked = now;
             }
         }
         Ok(Seen { len, rewritten })

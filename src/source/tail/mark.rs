@@ -113,6 +113,11 @@ impl Head {
         }
     }
 
+    /// The print of its first `bytes`, or of all of it if it is shorter.
+    pub(super) fn begin(&self, bytes: usize) -> Print {
+        Print::of(&self.0[..self.0.len().min(bytes)])
+    }
+
     /// How many bytes it has.
     pub(super) fn len(&self) -> usize {
         self.0.len()
