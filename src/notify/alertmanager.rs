@@ -82,7 +82,7 @@ fn posted(alert: &std::sync::Arc<Alert>, now: Time) -> Value {
         .collect();
     let change = Change::Updated(std::sync::Arc::clone(alert));
     let brief = Brief::of(&Notification::single(&"".into(), &change, 0));
-    let link = brief.links.first();
+    let link = brief.reading().map(|(_, link)| link).next();
     json!({
         "labels": labels,
         "annotations": {
@@ -91,11 +91,11 @@ fn posted(alert: &std::sync::Arc<Alert>, now: Time) -> Value {
             "why": alert.why,
             "requests": alert.count.to_string(),
             "alert_id": alert.id,
-            "runbook_url": link.map_or("", String::as_str),
+            "runbook_url": link.unwrap_or_default(),
         },
         "startsAt": alert.starts_at.to_string(),
         "endsAt": ends_at.to_string(),
-        "generatorURL": link.map_or("", String::as_str),
+        "generatorURL": link.unwrap_or_default(),
     })
 }
 

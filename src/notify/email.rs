@@ -204,11 +204,11 @@ fn html(brief: &Brief) -> String {
             section.name
         );
     }
-    for link in &brief.links {
+    for (name, link) in brief.reading() {
         let link = escaped(link);
         let _ = writeln!(
             rows,
-            "<tr><td></td><td><a href=\"{link}\">{link}</a></td></tr>"
+            "<tr><td style=\"color:#666\">{name}</td><td><a href=\"{link}\">{link}</a></td></tr>"
         );
     }
     format!(
@@ -218,7 +218,7 @@ fn html(brief: &Brief) -> String {
 }
 
 fn shown(phrase: &Phrase) -> String {
-    escaped(&cut_middle(&phrase.plain(), LINE_MAX))
+    escaped(&phrase.fitting(LINE_MAX))
 }
 
 fn escaped(text: &str) -> String {

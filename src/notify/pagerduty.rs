@@ -72,8 +72,8 @@ fn event(told: &Notification, key: &Secret) -> Value {
         "class": first.map_or("", |alert| alert.rule.name.as_str()),
         "custom_details": details(&brief),
     });
-    let link = |href: &String| json!({"href": href, "text": "Read on"});
-    event["links"] = brief.links.iter().map(link).collect();
+    let link = |(text, href)| json!({"href": href, "text": text});
+    event["links"] = brief.reading().map(link).collect();
     event["client"] = "auditwatch".into();
     event
 }

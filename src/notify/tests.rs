@@ -112,6 +112,7 @@ pub(super) fn hostile(value: &str) -> Notification {
     let mut alert = Alert::clone(&samples::fired(slack::tests::hostile(value, 5, false)));
     alert.cluster = value.into();
     alert.respond = (0..8).map(|n| format!("{n} {value}")).collect();
+    alert.contain.clone_from(&alert.respond);
     let rule = Arc::make_mut(&mut alert.rule);
     rule.references = vec![value.to_owned(), format!("https://{value}")];
     let mut told = Notification::single(&"r".into(), &Change::Fired(Arc::new(alert)), 1);
