@@ -167,6 +167,23 @@ enum Standing {
     OldState(String),
 }
 
+/// Whether the engine's rows, and those of alerts and silences, are of versions that we read.
+fn what_is_read(found: &str) -> (bool, bool) {
+    let (engine, alerts) = found.split_once('.').unwrap_or_default();
+    (
+        engine == detect::SNAPSHOT_VERSION.to_string(),
+        alerts == alert::SNAPSHOT_VERSION.to_string(),
+    )
+}
+
+fn what_begins_anew(found: &str) -> &'static str {
+    match what_is_read(found) {
+        (true, false) => "open alerts and silences",
+        (false, true) => "windows and baselines",
+        _ => "windows, baselines, open alerts and silences",
+    }
+}
+
 fn state_version() -> String {
     format!("{}.{}", detect::SNAPSHOT_VERSION, alert::SNAPSHOT_VERSION)
 }
@@ -203,22 +220,15 @@ impl Database {
         let why = match opened {
             Ok((database, Standing::Good, kept)) => return Ok((database, kept, None)),
             Ok((database, Standing::OldState(found), kept)) => {
-                let cleared = database.connection.execute_batch("DELETE FROM state");
-                cleared.map_err(|error| unusable(explain_open(&error)))?;
-                database
-                    .set_versions()
-                    .map_err(|error| unusable(explain_open(&error)))?;
+                let rows = database.clear_unreadable(&found);
+                let rows = rows.map_err(|error| unusable(explain_open(&error)))?;
                 let lost = format!(
-                    "the state in {} is of another version of auditwatch ({found}): windows, \
-                     baselines and open alerts begin anew; where to read on and what is to be \
-                     told were kept",
-                    path.display()
+                    "the state in {} is of another version of auditwatch ({found}): {} begin \
+                     anew; all else was kept",
+                    path.display(),
+                    what_begins_anew(&found),
                 );
-                let kept = Loaded {
-                    rows: Rows::default(),
-                    ..kept
-                };
-                return Ok((database, kept, Some(lost)));
+                return Ok((database, Loaded { rows, ..kept }, Some(lost)));
             }
             Ok((_, Standing::Foreign(found), _)) => format!("its version ({found}) is unknown"),
             Err(error) if is_beyond_use(&error) => format!("it is damaged ({error})"),
@@ -327,6 +337,17 @@ impl Database {
         }
         self.set_versions()?;
         Ok(Standing::Good)
+    }
+
+    /// Deletes the rows that are of another version and gives back those that are left.
+    fn clear_unreadable(&self, found: &str) -> rusqlite::Result<Rows> {
+        let (is_engine_read, are_alerts_read) = what_is_read(found);
+        self.connection.execute(
+            "DELETE FROM state WHERE CASE WHEN kind < ?1 THEN NOT ?2 ELSE NOT ?3 END",
+            (detect::row_kind::OTHERS, is_engine_read, are_alerts_read),
+        )?;
+        self.set_versions()?;
+        load_rows(&self.connection)
     }
 
     fn meta(&self, key: &str) -> rusqlite::Result<Option<String>> {

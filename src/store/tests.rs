@@ -231,6 +231,19 @@ fn a_file_of_no_use_is_put_aside() {
     };
     change("UPDATE meta SET value = '99' WHERE key = 'schema'");
     assert!(lost().unwrap().contains("its version (99) is unknown"));
+    // An engine that keeps other rows does not cost what was told and silenced.
+    change(&format!(
+        "INSERT INTO state VALUES (1, 2, x'00', x'00'), (16, 2, x'01', x'02');
+            UPDATE meta SET value = '0.{}' WHERE key = 'state'",
+        crate::alert::SNAPSHOT_VERSION
+    ));
+    let told = lost().unwrap();
+    assert!(
+        told.contains("(0.1): windows and baselines begin anew"),
+        "{told}"
+    );
+    let rows = loaded(dir.path()).1;
+    assert_eq!(rows.len(), 1, "{rows:?}");
     change(
         "INSERT INTO state VALUES (1, 2, x'00', x'00');
             INSERT INTO bookmark VALUES ('file:a', '1', '{}');

@@ -92,8 +92,14 @@ impl Choice<'_> {
         let is_newcomer = self.newcomer.is_some_and(|newcomer| {
             newcomer.kin == Kin::Same(serial) && has_more(newcomer.identity, Some(newcomer.len))
         });
-        let is_itself = best.is_some_and(|found| found.identity == mark.file);
-        (best, is_newcomer && !is_itself)
+        // What is at the path goes on, but a copy that is put there may have less.
+        let has_less = |newcomer: Newcomer| {
+            best.is_some_and(|found| {
+                found.identity == mark.file && found.len.is_some_and(|len| len > newcomer.len)
+            })
+        };
+        let is_newcomer = is_newcomer && !self.newcomer.is_some_and(has_less);
+        (best, is_newcomer)
     }
 
     /// The rotated files that were never met, though they were rotated away after the source was
@@ -119,5 +125,67 @@ impl Choice<'_> {
             let is_young = since.is_some_and(|since| found.when >= since);
             (found.kin == Kin::Unknown && (is_behind || is_young)).then_some(found)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::source::tail::{disk::Looked, mark::Print};
+
+    const LIVE: Identity = Identity {
+        device: 1,
+        inode: 1,
+    };
+    const COPY: Identity = Identity {
+        device: 1,
+        inode: 2,
+    };
+
+    /// What is taken when a content was last read from its copy, and the file at the path has
+    /// that content too, and is this long.
+    fn takes(newcomer_len: u64) -> Vec<Option<u64>> {
+        let looked = Looked {
+            identity: COPY,
+            is_file: true,
+            len: 100,
+            modified: Time::from_micros(0),
+        };
+        let mark = Mark::new("audit.log", looked, Print::default(), 60);
+        let beside = Beside {
+            found: vec![Found {
+                path: PathBuf::from("audit.log.1"),
+                identity: COPY,
+                len: Some(100),
+                when: Time::from_micros(0),
+                generation: None,
+                kin: Kin::Same(4),
+            }],
+            is_shaky: false,
+        };
+        let choice = Choice {
+            beside: &beside,
+            marks: &[(4, mark)],
+            missing: BTreeSet::from([4]),
+            newcomer: Some(Newcomer {
+                identity: LIVE,
+                len: newcomer_len,
+                kin: Kin::Same(4),
+            }),
+            is_sure: true,
+            doubtful: None,
+            since: Time::from_micros(0),
+        };
+        let takes = choice.takes();
+        takes.iter().map(Take::serial).collect()
+    }
+
+    #[test]
+    fn the_file_at_the_path_goes_on_where_its_copy_was_read() {
+        assert_eq!(takes(100), [Some(4)], "just copied");
+        assert_eq!(takes(180), [Some(4)], "copied and written on");
+        assert_eq!(takes(80), [Some(4), None], "an older copy was put there");
     }
 }

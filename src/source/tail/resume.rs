@@ -15,7 +15,7 @@ use super::{
     settings::Beginning,
     since,
 };
-use crate::decode::Framer;
+use crate::{decode::Framer, units::Time};
 
 /// How often files are looked for that are missing.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -53,6 +53,9 @@ impl<D: Disk> Follow<D> {
             Some(file) => kin_of(file, &marks)?,
             None => Kin::Unknown,
         };
+        if let Kin::Same(serial) = kin {
+            self.let_go(serial);
+        }
         // A copy of the newcomer has nothing else in it.
         let mut known = marks.clone();
         known.extend(newcomer.as_ref().map(|file| {
@@ -102,6 +105,21 @@ impl<D: Disk> Follow<D> {
         Ok(())
     }
 
+    /// Holds a content no longer by the file it was found in: the one at the path has it, too, and
+    /// will have what is written next.
+    fn let_go(&mut self, serial: u64) {
+        let held = self.held.iter().position(|held| held.serial == serial);
+        if let Some(index) = held {
+            let reading = self.held.remove(index);
+            self.plan.closed(index);
+            self.missing.push(Missing {
+                serial,
+                framer: Some(reading.framer),
+                since: None,
+            });
+        }
+    }
+
     /// Whether the look beside the path was disturbed and is worth another try.
     fn is_disturbed(&mut self, is_shaky: bool, now: Duration) -> bool {
         if !is_shaky {
@@ -125,9 +143,9 @@ impl<D: Disk> Follow<D> {
             if !self.plan.has_room() {
                 return Ok(false);
             }
-            let (file, path, serial, is_rotated) = match take {
+            let (file, path, serial, rotated) = match take {
                 Take::Newcomer(serial) => match newcomer.take() {
-                    Some(file) => (file, self.path.clone(), serial, false),
+                    Some(file) => (file, self.path.clone(), serial, None),
                     None => continue,
                 },
                 Take::Beside(found, serial) => {
@@ -138,12 +156,12 @@ impl<D: Disk> Follow<D> {
                         Err(error) if is_absence(&error) => return Ok(false),
                         Err(error) => return Err(error),
                     };
-                    (file, found.path, serial, true)
+                    (file, found.path, serial, Some(found.when))
                 }
             };
             match serial {
                 Some(serial) => self.resume(file, serial, &path, book, out),
-                None => self.begin(file, &path, is_rotated, book, out)?,
+                None => self.begin(file, &path, rotated, book, out)?,
             }
         }
         Ok(true)
@@ -167,12 +185,12 @@ impl<D: Disk> Follow<D> {
         });
     }
 
-    /// Reads a content that was never met.
+    /// Reads a content that was never met, and when it was rotated away, if it was.
     fn begin(
         &mut self,
         file: HeldFile<D::File>,
         path: &Path,
-        is_rotated: bool,
+        rotated: Option<Time>,
         book: &mut Book,
         out: &mut Out,
     ) -> io::Result<()> {
@@ -182,17 +200,19 @@ impl<D: Disk> Follow<D> {
             Beginning::End => file.end_of_whole_lines()?,
             Beginning::Since(cutoff) => since::place(&mut file, cutoff, self.limits)?,
         };
-        if !is_rotated {
+        if rotated.is_none() {
             self.started();
         }
         let mut mark = Mark::new(&self.name, file.looked(), file.fingerprint(), offset);
         mark.trail = file.trail(offset)?;
+        // A compressed copy is younger than what is in it, and what came next may be older.
+        mark.modified = rotated.map_or(mark.modified, |when| when.min(mark.modified));
         let serial = book.add(mark);
         self.hold(file, serial, offset);
         out.changes.push(Change::Opened {
             path: path.to_owned(),
             offset,
-            is_rotated,
+            is_rotated: rotated.is_some(),
         });
         Ok(())
     }
