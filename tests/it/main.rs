@@ -19,4 +19,5 @@ mod sample_logs;
 mod scoreboard;
 mod secrets_stay;
 mod silences;
+mod slack_page;
 mod wrong_input;
