@@ -10,6 +10,7 @@ use crate::{
         Alert, Change, Status,
         brief::Brief,
         dispatch::{Labels, Notification},
+        to_visible,
     },
     units::{Secret, Span, Time},
 };
@@ -64,7 +65,8 @@ impl Alertmanager {
 fn body(told: &Notification) -> String {
     let now = Time::from_micros(chrono::Utc::now().timestamp_micros());
     let alerts: Vec<Value> = told.alerts.iter().map(|alert| posted(alert, now)).collect();
-    Value::from(alerts).to_string()
+    // Labels stand for themselves, so what acts on a terminal is escaped and not spelled out.
+    to_visible(&alerts)
 }
 
 /// An alert as Alertmanager takes it.

@@ -11,6 +11,7 @@ mod baseline;
 mod closed_pipe;
 mod coverage;
 mod ledger;
+mod messages;
 mod notify;
 mod program;
 mod promises;
