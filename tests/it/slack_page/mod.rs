@@ -99,8 +99,8 @@ fn text(object: &Value) -> String {
 fn block(block: &Value) -> String {
     let each = |key: &str, tag: &str| -> String {
         let all = block[key].as_array().unwrap().iter();
-        all.map(|object| format!("<{tag}>{}</{tag}>", text(object)))
-            .collect()
+        let all = all.map(|object| format!("<{tag}>{}</{tag}>", text(object)));
+        all.collect::<Vec<_>>().concat()
     };
     match block["type"].as_str().unwrap() {
         "header" => format!("<div class=header>{}</div>", text(&block["text"])),
