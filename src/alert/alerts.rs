@@ -269,6 +269,7 @@ impl Alerts {
             see(alert, facts);
         }
         add_commands(&mut alert.respond, detection.respond);
+        add_commands(&mut alert.contain, detection.contain);
 
         let bytes = size(labels, alert);
         self.bytes = self.bytes - open.bytes + bytes;
@@ -444,11 +445,13 @@ fn new_alert(labels: &str, detection: Detection, starts_at: Time) -> Alert {
         why: detection.why,
         summary: detection.summary,
         respond: Vec::new(),
+        contain: Vec::new(),
         evidence: Vec::new(),
         is_thinned: false,
         evicted: false,
     };
     add_commands(&mut alert.respond, detection.respond);
+    add_commands(&mut alert.contain, detection.contain);
     for facts in &detection.evidence {
         alert.shared.add(facts);
         see(&mut alert, facts);
@@ -490,7 +493,8 @@ fn add_commands(commands: &mut Vec<String>, more: Vec<String>) {
 /// About how many bytes an open alert takes.
 fn size(labels: &str, alert: &Alert) -> usize {
     let words = alert.why.len() + alert.summary.len();
-    let commands: usize = alert.respond.iter().map(String::len).sum();
+    let commands = alert.respond.iter().chain(&alert.contain);
+    let commands: usize = commands.map(String::len).sum();
     size_of::<Open>() + 4 * labels.len() + words + commands + quotes::size(&alert.evidence)
 }
 

@@ -5,22 +5,30 @@
 use std::fmt::Write as _;
 
 use super::{
-    Alert, Status, cut_middle,
-    dispatch::{Notification, Reason},
+    Alert, Status, contain, cut_middle,
+    dispatch::{Ack, Labels, Matcher, Notification, Reason},
     telling, visible,
     words::{self, Phrase, Piece},
 };
-use crate::rule::Severity;
+use crate::rule::{Severity, is_plain_link, shell_quoted};
 
 /// How many requests are quoted.
 const EVENTS_MAX: usize = 3;
 /// How many commands are shown.
 const COMMANDS_MAX: usize = 5;
-/// How many links are shown, and how long each may be.
+/// The longest command that is shown.
+const COMMAND_MAX: usize = 500;
+/// How many links are shown.
 const LINKS_MAX: usize = 3;
-const LINK_MAX: usize = 300;
 /// The longest value that a stranger chose.
 const VALUE_MAX: usize = 200;
+
+/// What commands that change nothing are called.
+pub const LOOK: &str = "Look";
+/// What to type when it is known.
+pub const KNOWN: &str = "If it is known";
+/// What commands are called that change the cluster; it says so because they are copied in a hurry.
+pub const CONTAIN: &str = "Contain (changes the cluster)";
 
 /// A message, of our words and their values, in sections.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +37,9 @@ pub struct Brief {
     pub headline: Phrase,
     /// In the order of reading.
     pub sections: Vec<Section>,
-    /// Where to read on: addresses that cannot be read as anything else.
+    /// Where it stands what to do: an address that cannot be read as anything else.
+    pub runbook: Option<String>,
+    /// Where to read on: the same kind of address.
     pub links: Vec<String>,
 }
 
@@ -60,22 +70,30 @@ impl Brief {
         if several {
             sections.extend(overview(notification));
         }
-        let mut links = Vec::new();
+        let (mut runbook, mut links) = (None, Vec::new());
         if let Some(alert) = notification.first() {
             if several {
                 sections.push(Section::text("First of them", title(alert)));
             }
-            sections.extend(details(alert));
+            sections.extend(details(alert, notification.acked.get(&alert.id)));
+            runbook.clone_from(&alert.rule.runbook);
             links = self::links(alert);
         }
         Self {
             headline: headline(notification),
             sections,
+            runbook,
             links,
         }
     }
 
-    /// As plain text of at most `max` characters; what does not fit is cut out in the middle.
+    /// Where to read, with what it is: the runbook first.
+    pub fn reading(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let runbook = self.runbook.iter().map(|link| ("Runbook", link.as_str()));
+        runbook.chain(self.links.iter().map(|link| ("Read on", link.as_str())))
+    }
+
+    /// As plain text of at most `max` characters; lines in the middle that do not fit are left out.
     pub fn text(&self, max: usize) -> String {
         let mut text = String::new();
         for Section { name, lines, .. } in &self.sections {
@@ -88,10 +106,10 @@ impl Brief {
             };
             text.push('\n');
         }
-        for link in &self.links {
-            let _ = writeln!(text, "Read on: {link}");
+        for (name, link) in self.reading() {
+            let _ = writeln!(text, "{name}: {link}");
         }
-        cut_middle(text.trim_end(), max)
+        cut_lines(text.trim_end(), max)
     }
 }
 
@@ -111,9 +129,64 @@ impl Phrase {
         let piece = |piece: &Piece| match piece {
             Piece::Ours(text) => text.clone(),
             Piece::Theirs(text) => cut_middle(&visible(text), VALUE_MAX),
+            Piece::Command(text) => cut_command(text, COMMAND_MAX),
         };
         self.0.iter().map(piece).collect()
     }
+
+    /// The same in at most `max` characters: its middle is cut out, but a command is shown whole
+    /// or not at all.
+    pub fn fitting(&self, max: usize) -> String {
+        match self.0.as_slice() {
+            [Piece::Command(command)] => cut_command(command, max),
+            _ => cut_middle(&self.plain(), max),
+        }
+    }
+}
+
+/// Cuts whole lines out of the middle, so that no half of a command is left to be copied.
+fn cut_lines(text: &str, max: usize) -> String {
+    const MARK: &str = "…";
+    if text.chars().count() <= max {
+        return text.to_owned();
+    }
+    let lines: Vec<&str> = text.lines().collect();
+    let cost = |line: &str| line.chars().count() + 1;
+    let mut left = max.saturating_sub(cost(MARK));
+    let (mut head, mut tail) = (0, lines.len());
+    // From both ends in turn, for as long as the next one fits.
+    while head < tail {
+        let is_head = head <= lines.len() - tail;
+        let line = if is_head {
+            lines[head]
+        } else {
+            lines[tail - 1]
+        };
+        let Some(rest) = left.checked_sub(cost(line)) else {
+            break;
+        };
+        left = rest;
+        if is_head {
+            head += 1;
+        } else {
+            tail -= 1;
+        }
+    }
+    let kept = [&lines[..head], &[MARK], &lines[tail..]].concat();
+    cut_middle(&kept.join("\n"), max)
+}
+
+/// A command that fits into `max` characters. A part of a command could do something else than the
+/// whole, so what is too long is not shown.
+pub fn cut_command(command: &str, max: usize) -> String {
+    let shown = visible(command);
+    if shown.chars().count() <= max {
+        return shown.into_owned();
+    }
+    cut_middle(
+        "# too long to be shown here; see `auditwatch alerts show`",
+        max,
+    )
 }
 
 /// A sign that is seen before anything is read.
@@ -236,8 +309,19 @@ fn title(alert: &Alert) -> Phrase {
 }
 
 /// All that is told of one alert.
-fn details(alert: &Alert) -> Vec<Section> {
+fn details(alert: &Alert, ack: Option<&Ack>) -> Vec<Section> {
     let mut sections = Vec::new();
+    if let Some(ack) = ack {
+        let time = words::between(ack.at, ack.at);
+        let phrase = Phrase::default()
+            .theirs(&*ack.by)
+            .ours(format!(" at {time}"));
+        let phrase = match &*ack.comment {
+            "" => phrase,
+            comment => phrase.ours(": ").theirs(comment),
+        };
+        sections.push(Section::text("Acknowledged by", phrase));
+    }
     if alert.status == Status::Resolved {
         let text = if alert.evicted {
             "no longer watched: there were too many alerts"
@@ -275,23 +359,55 @@ fn details(alert: &Alert) -> Vec<Section> {
     }
     if alert.status == Status::Firing {
         sections.extend(events(alert));
-        let commands = alert.respond.iter().take(COMMANDS_MAX);
-        let lines: Vec<Phrase> = commands
-            .map(|command| Phrase::default().theirs(command.as_str()))
-            .collect();
-        if !lines.is_empty() {
-            sections.push(Section {
-                name: "Run",
-                lines,
-                is_code: true,
-            });
+        for (name, commands) in [(LOOK, &alert.respond), (CONTAIN, &contain::commands(alert))] {
+            let commands = commands.iter().take(COMMANDS_MAX);
+            let lines: Vec<Phrase> = commands
+                .map(|command| Phrase::default().command(command.as_str()))
+                .collect();
+            if !lines.is_empty() {
+                sections.push(Section {
+                    name,
+                    lines,
+                    is_code: true,
+                });
+            }
         }
+    }
+    if alert.status == Status::Firing {
+        sections.push(Section {
+            name: KNOWN,
+            lines: known(alert)
+                .into_iter()
+                .map(|command| Phrase::default().command(command))
+                .collect(),
+            is_code: true,
+        });
     }
     let names = Phrase::default()
         .theirs(alert.rule.name.as_str())
         .ours(format!(", alert {}", alert.id));
     sections.push(Section::text("Rule", names));
     sections
+}
+
+/// What to type when somebody knows about it: that one takes care, or that nobody is to be told
+/// of the like for a while.
+fn known(alert: &Alert) -> [String; 2] {
+    let (labels, now) = (Labels::identifying(alert), Labels::of(alert));
+    let own = labels.iter().filter(|(name, _)| *name != "severity");
+    let who = now.get("principal");
+    // Else all that the rule says would be silent.
+    let is_missing = labels.get("principal").is_empty() && !who.is_empty();
+    let matchers = own.chain(is_missing.then_some(("principal", who)));
+    let matcher = |(name, value)| {
+        let matcher = Matcher::equal(name, value).to_string();
+        format!(" {}", shell_quoted(&matcher))
+    };
+    let matchers: String = matchers.map(matcher).collect();
+    [
+        format!("auditwatch alerts ack {} --comment 'I am on it'", alert.id),
+        format!("auditwatch silence add{matchers} --duration 2h --comment 'why'"),
+    ]
 }
 
 /// The requests that tell most.
@@ -325,21 +441,9 @@ fn events(alert: &Alert) -> Option<Section> {
 
 /// References of the rule that are plain web addresses.
 fn links(alert: &Alert) -> Vec<String> {
-    let usable = |link: &&String| {
-        let web = link.starts_with("https://") || link.starts_with("http://");
-        web && link.len() <= LINK_MAX
-            && link
-                .bytes()
-                .all(|b| b.is_ascii_graphic() && !b"<>|`\"'()[]\\{}".contains(&b))
-    };
-    alert
-        .rule
-        .references
-        .iter()
-        .filter(usable)
-        .take(LINKS_MAX)
-        .cloned()
-        .collect()
+    let references = alert.rule.references.iter();
+    let usable = references.filter(|link| is_plain_link(link));
+    usable.take(LINKS_MAX).cloned().collect()
 }
 
 fn plural<'w>(count: u64, one: &'w str, many: &'w str) -> &'w str {
@@ -366,8 +470,7 @@ mod tests {
         );
         let text = brief.text(5_000);
         let id = &samples::burst(9).id;
-        let expected = "\
-Who: system:serviceaccount:shop:web (service account)
+        let expected = r#"Who: system:serviceaccount:shop:web (service account)
 With: token JTI=7d1e3c52-9f0a-4c0e-8a35-0d1f5a2b9e11
 From: 198.51.100.7 (public) with kubectl/v1.36.1 (linux/amd64) kubernetes/2c8c4f7
 What: get secrets in namespace payments of cluster prod-eu
@@ -378,9 +481,13 @@ Seen:
   11:05:01.000 403 get /api/v1/namespaces/payments/secrets/key-1 audit ID 00000000-0000-4000-8000-000000000001
   11:05:08.000 403 get /api/v1/namespaces/payments/secrets/key-8 audit ID 00000000-0000-4000-8000-000000000008
   and 6 more
-Run: kubectl auth can-i --list --as='system:serviceaccount:shop:web'
+Look: kubectl auth can-i --list --as='system:serviceaccount:shop:web'
+Contain (changes the cluster): kubectl -n shop delete serviceaccount web  # ends all its tokens; make it anew afterwards
+If it is known:
+  auditwatch alerts ack ID --comment 'I am on it'
+  auditwatch silence add 'alertname="forbidden-burst"' 'cluster="prod-eu"' 'principal="system:serviceaccount:shop:web"' --duration 2h --comment 'why'
 Rule: forbidden-burst, alert ID
-Read on: https://attack.mitre.org/techniques/T1613/";
+Read on: https://attack.mitre.org/techniques/T1613/"#;
         assert_eq!(text.replace(&**id, "ID"), expected);
     }
 
@@ -414,6 +521,48 @@ List:
             text.contains("\n  and 38 more like these\nFirst of them: Many"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn no_half_of_a_command_is_shown() {
+        let mut alert = Alert::clone(&samples::burst(9));
+        alert.contain = vec![format!("kubectl delete pod {}", "x".repeat(COMMAND_MAX))];
+        let alert = Arc::new(alert);
+        let brief = Brief::of(&single(&Change::Fired(Arc::clone(&alert))));
+        let whole = brief.text(10_000);
+        assert!(
+            whole.contains("cluster): # too long to be shown here; see"),
+            "{whole}"
+        );
+        assert!(!whole.contains("delete pod"), "{whole}");
+        for max in [0, 1, 20, 100, 300, 700, 1_000] {
+            let text = brief.text(max);
+            assert!(text.chars().count() <= max, "{max}: {text}");
+            let known: Vec<&str> = whole.lines().collect();
+            if max >= 300 {
+                let lines = text.lines();
+                assert_eq!(
+                    lines
+                        .filter(|line| !known.contains(line))
+                        .collect::<Vec<_>>(),
+                    ["…"]
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn says_who_took_care() {
+        let mut told = single(&Change::Fired(samples::burst(9)));
+        let ack = Ack {
+            by: "alice".into(),
+            at: samples::at(60),
+            comment: "ticket 4711".into(),
+        };
+        told.acked.insert(told.alerts[0].id.clone(), ack);
+        let text = Brief::of(&told).text(5_000);
+        let said = "Acknowledged by: alice at 2026-11-23 11:06:00 UTC: ticket 4711\nWho: ";
+        assert!(text.starts_with(said), "{text}");
     }
 
     #[test]

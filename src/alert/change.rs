@@ -75,9 +75,12 @@ pub struct Alert {
     pub why: String,
     /// One sentence from the rule; from the latest detection. May be empty.
     pub summary: String,
-    /// Commands for whoever reads it; the distinct ones of all detections, at most
+    /// Commands for whoever reads it, which change nothing; the distinct ones of all detections, at most
     /// [`Alert::RESPOND_MAX`].
     pub respond: Vec<String>,
+    /// The same for commands that change the cluster to stop what goes on. People are shown
+    /// [`contain`](super::contain::commands), which has some for rules that have none.
+    pub contain: Vec<String>,
     /// Requests in order of time, at most [`QUOTES_MAX`](super::QUOTES_MAX): all, or the first, the
     /// last and the first of each kind.
     pub evidence: Vec<Arc<Facts>>,

@@ -8,7 +8,7 @@ use std::io;
 use serde::{Serialize, Serializer};
 use serde_json::ser::{CharEscape, CompactFormatter, Formatter};
 
-use super::{Alert, Several, SharedOrigin, SharedTarget, is_hidden};
+use super::{Alert, Several, SharedOrigin, SharedTarget, contain, is_hidden};
 use crate::{
     event::{CredentialFacts, Evidence, PrincipalFacts},
     units::Time,
@@ -52,6 +52,8 @@ struct AlertJson<'a> {
     links: &'a [String],
     // Additions; see the top of the file.
     fingerprint: &'a str,
+    contain: Vec<String>,
+    runbook: Option<&'a str>,
     summary: &'a str,
     last_seen_at: Stamp,
     evicted: bool,
@@ -151,6 +153,8 @@ impl<'a> AlertJson<'a> {
             respond: &alert.respond,
             links: &rule.references,
             fingerprint: &alert.fingerprint,
+            contain: contain::commands(alert),
+            runbook: rule.runbook.as_deref(),
             summary: &alert.summary,
             last_seen_at: Stamp(alert.last_seen_at),
             evicted: alert.evicted,
@@ -300,6 +304,8 @@ mod tests {
             r#""verb":"get","uri":"/api/v1/namespaces/payments/secrets/key-2","code":403}],"#,
             r#""respond":["kubectl auth can-i --list --as='system:serviceaccount:shop:web'"],"#,
             r#""links":["https://attack.mitre.org/techniques/T1613/"],"fingerprint":"FP","#,
+            r#""contain":["kubectl -n shop delete serviceaccount web  # ends all its tokens; make it anew afterwards"],"#,
+            r#""runbook":null,"#,
             r#""summary":"","last_seen_at":"2026-11-23T11:05:02.000250Z","evicted":false,"#,
             r#""principals":{"distinct":1,"first":["system:serviceaccount:shop:web"]},"#,
             r#""origins":{"distinct":1,"first":["198.51.100.7"]},"#,

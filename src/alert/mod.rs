@@ -10,6 +10,7 @@
 mod alerts;
 pub mod brief;
 mod change;
+pub mod contain;
 pub mod dispatch;
 mod json;
 mod labels;

@@ -66,6 +66,7 @@ pub(crate) fn rule(severity: Severity) -> Arc<RuleMeta> {
         status: "stable".into(),
         severity,
         tags: vec!["attack.t1613".into()],
+        runbook: None,
         references: vec!["https://attack.mitre.org/techniques/T1613/".into()],
         false_positives: Vec::new(),
     })
@@ -83,6 +84,7 @@ pub(crate) fn detection(principal: &str, seconds: impl IntoIterator<Item = i64>)
         why: format!("{count} requests refused within 1m (threshold 3)"),
         summary: String::new(),
         respond: vec![format!("kubectl auth can-i --list --as='{principal}'")],
+        contain: Vec::new(),
     }
 }
 
@@ -102,6 +104,7 @@ pub(crate) fn single(facts: Facts) -> Detection {
         why: "a binding to cluster-admin was created".into(),
         summary: "a new binding makes somebody cluster-admin".into(),
         respond: vec!["kubectl get clusterrolebinding breakglass -o yaml".into()],
+        contain: vec!["kubectl delete clusterrolebinding breakglass".into()],
     }
 }
 
@@ -151,6 +154,7 @@ pub(crate) fn hostile() -> Arc<Alert> {
     detection.summary = format!("{evil} did it");
     detection.why = evil.into();
     detection.respond = vec![format!("kubectl get '{evil}'")];
+    detection.contain = vec![format!("kubectl delete '{evil}'")];
     fired(detection)
 }
 

@@ -13,6 +13,8 @@ pub enum Piece {
     Ours(String),
     /// A value from the event; never to be shown raw.
     Theirs(String),
+    /// A command with such values in it, quoted for a shell: as raw as those, and never to be cut.
+    Command(String),
 }
 
 /// A piece of a sentence, of our words and their values.
@@ -29,6 +31,12 @@ impl Phrase {
     /// Goes on with a value.
     pub(super) fn theirs(mut self, text: impl Into<String>) -> Self {
         self.0.push(Piece::Theirs(text.into()));
+        self
+    }
+
+    /// Goes on with a command.
+    pub(super) fn command(mut self, text: impl Into<String>) -> Self {
+        self.0.push(Piece::Command(text.into()));
         self
     }
 
@@ -250,7 +258,7 @@ mod tests {
     fn said(phrase: &Phrase) -> String {
         let text = |piece: &Piece| match piece {
             Piece::Ours(text) => text.clone(),
-            Piece::Theirs(text) => format!("[{text}]"),
+            Piece::Theirs(text) | Piece::Command(text) => format!("[{text}]"),
         };
         phrase.0.iter().map(text).collect()
     }

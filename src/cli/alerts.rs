@@ -271,8 +271,13 @@ fn whole(alert: &Value) -> String {
             ["time", "verb", "uri", "code", "audit_id"].map(|key| text(&seen[key]));
         add("seen", format!("{time} {verb} {uri} {code} ({id})"));
     }
-    for command in alert["respond"].as_array().into_iter().flatten() {
-        add("run", text(command));
+    for (name, key) in [("look", "respond"), ("contain", "contain")] {
+        for command in alert[key].as_array().into_iter().flatten() {
+            add(name, text(command));
+        }
+    }
+    if let Some(runbook) = alert["runbook"].as_str() {
+        add("runbook", runbook.to_owned());
     }
     for link in alert["links"].as_array().into_iter().flatten() {
         add("read", text(link));

@@ -1,26 +1,23 @@
-//! `auditwatch notify`: tries a receiver before somebody depends on it.
+//! `auditwatch notify`: shows what a receiver would be sent, and tries it before somebody depends
+//! on it.
+
+mod made;
+mod preview;
 
 use std::{
     env,
     io::{self, Write as _},
-    path::PathBuf,
-    sync::Arc,
+    path::{Path, PathBuf},
 };
 
-use bytes::Bytes;
 use clap::{Args, Subcommand};
 
 use super::Failure;
 use crate::{
-    alert::{self, Alert, Change, Status, dispatch::Notification},
-    config::{Configured, Overrides, ReceiverSettings, configure},
-    decode::{Decoded, Framer, Limits, each_event},
-    detect::{self, Observer, SourceId},
-    diagnostic::{SourceFile, nearest},
-    event::{Context, Event},
+    alert::{Change, dispatch::Notification},
+    config::{Overrides, ReceiverSettings, Settings, configure},
+    diagnostic::nearest,
     notify::{self, Receiver},
-    pipeline::{Judge, clock},
-    rule::{Layer, RuleSet},
 };
 
 /// Arguments of `notify`.
@@ -32,6 +29,8 @@ pub(super) struct NotifyArgs {
 
 #[derive(Debug, Subcommand)]
 enum Action {
+    /// Print what a receiver would be sent, byte by byte, and send nothing. Secrets are masked.
+    Preview(preview::PreviewArgs),
     /// Send a receiver an alert that says it is a test, then that it is over, and tell what the
     /// receiver answers. Exit code 1 when it does not take them.
     Test {
@@ -44,62 +43,46 @@ enum Action {
     },
 }
 
-/// What the test alert is made of: as real ones are, by a rule and an event.
-const RULE: &str = "
-title: Test of auditwatch, nothing happened
-id: 5d1c1a56-3f3e-4a3e-9f0a-6f1b8a7c2e11
-name: auditwatch-test
-description: Somebody ran `auditwatch notify test`. There is nothing to do.
-logsource: {product: kubernetes, service: audit}
-detection: {selection: {objectRef.name: auditwatch-test}, condition: selection}
-level: low
-auditwatch:
-  summary: This is a test of auditwatch. Nothing happened, and there is nothing to do.
-";
-
-fn event(stamp: &str) -> String {
-    format!(
-        r#"{{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Metadata","auditID":"auditwatch-test-{stamp}","stage":"ResponseComplete","requestURI":"/api/v1/namespaces/default/configmaps/auditwatch-test","verb":"get","user":{{"username":"auditwatch-test"}},"sourceIPs":["192.0.2.1"],"userAgent":"auditwatch/{}","objectRef":{{"resource":"configmaps","namespace":"default","name":"auditwatch-test","apiVersion":"v1"}},"responseStatus":{{"code":200}},"requestReceivedTimestamp":"{stamp}","stageTimestamp":"{stamp}"}}"#,
-        env!("CARGO_PKG_VERSION")
-    )
-}
-
 /// Does what was asked.
 pub(super) fn run(args: NotifyArgs) -> Result<(), Failure> {
-    let Action::Test { names, config } = args.action;
-    let overrides = Overrides::default().environment(env::vars_os());
-    let configured = configure(Some(&config), &overrides);
-    let Configured { settings, .. } =
-        configured.map_err(|error| Failure::Wrong(error.to_string()))?;
+    match args.action {
+        Action::Preview(args) => preview::run(&args),
+        Action::Test { names, config } => test(&names, &config),
+    }
+}
+
+fn test(names: &[String], config: &Path) -> Result<(), Failure> {
+    let settings = read(config)?;
     let chosen = names.iter().map(|name| find(&settings.receivers, name));
     let chosen = chosen.collect::<Result<Vec<_>, _>>()?;
     let wrong = |error: notify::BuildError| Failure::Wrong(error.to_string());
     let client = notify::client().map_err(wrong)?;
-    let alert = test_alert()?;
+    let alert = made::test_alert()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let mut refused = Vec::new();
     for settings_of in chosen {
         let receiver = settings_of.build(&client).map_err(wrong)?;
-        let changes = changes(&alert, settings_of.send_resolved);
+        let changes = made::life(&alert, settings_of.send_resolved);
         let within = settings.notify.timeout.to_std();
+        let kind = receiver.integration.name();
         match runtime.block_on(tell(&receiver, &changes, within)) {
-            Ok(()) => writeln!(
+            Ok(answers) => writeln!(
                 io::stdout(),
-                "{} ({}) took the test alert{}",
+                "{} ({kind}) took the test alert{}{}",
                 receiver.name,
-                receiver.integration.name(),
                 if settings_of.send_resolved {
                     ", and that it is over"
                 } else {
                     ""
-                }
+                },
+                said(&answers),
             )?,
             Err(failure) => refused.push(format!(
-                "{} ({}) did not take the test alert: {failure}",
+                "{} ({kind}) did not take the test alert: {failure}{}",
                 receiver.name,
-                receiver.integration.name()
+                said(std::slice::from_ref(&failure.answer)),
             )),
         }
     }
@@ -108,6 +91,25 @@ pub(super) fn run(args: NotifyArgs) -> Result<(), Failure> {
     } else {
         Err(Failure::Failed(refused.join("\n")))
     }
+}
+
+/// `; it answered: 200 ok`, with answers that are the same told once.
+fn said(answers: &[String]) -> String {
+    let mut answers: Vec<&str> = answers.iter().map(String::as_str).collect();
+    answers.retain(|answer| !answer.is_empty());
+    answers.dedup();
+    if answers.is_empty() {
+        String::new()
+    } else {
+        format!("; it answered: {}", answers.join(", then "))
+    }
+}
+
+fn read(config: &Path) -> Result<Settings, Failure> {
+    let overrides = Overrides::default().environment(env::vars_os());
+    let configured = configure(Some(config), &overrides);
+    let configured = configured.map_err(|error| Failure::Wrong(error.to_string()))?;
+    Ok(configured.settings)
 }
 
 fn find<'s>(
@@ -126,54 +128,16 @@ fn find<'s>(
     })
 }
 
-/// The alert, as the pipeline makes it.
-fn test_alert() -> Result<Arc<Alert>, Failure> {
-    let layer = Layer::new([SourceFile::new("auditwatch-test.yml", RULE)]);
-    let loaded = RuleSet::load(&[layer]).map_err(|report| Failure::Wrong(report.to_string()))?;
-    let rules = Arc::new(loaded.set);
-    let mut observer = Observer::new(Arc::clone(&rules));
-    let mut judge = Judge::new(
-        rules,
-        detect::Settings::default(),
-        alert::Settings::default(),
-    );
-    let context = Context::default();
-    let mut changes = Vec::new();
-    let mut framer = Framer::new(Limits::default());
-    framer.feed(&Bytes::from(event(&clock().to_string())));
-    framer.finish();
-    while let Some(block) = framer.next_block() {
-        each_event(&block, &mut |decoded| {
-            if let Decoded::Event(slots, line) = decoded {
-                let observation = observer.observe(&Event::new(slots, line, &context));
-                judge.take(SourceId(0), &observation, None, &mut |_| {}, &mut changes);
-            }
-        });
-    }
-    let made = changes.first().map(|change| Arc::clone(change.alert()));
-    made.ok_or_else(|| Failure::Failed("the test rule does not see the test event".to_owned()))
-}
-
-/// That it fires and, where that is told, that it is over.
-fn changes(alert: &Arc<Alert>, is_over_told: bool) -> Vec<Change> {
-    let mut changes = vec![Change::Fired(Arc::clone(alert))];
-    if is_over_told {
-        let mut over = Alert::clone(alert);
-        over.status = Status::Resolved;
-        over.ends_at = Some(over.last_seen_at);
-        changes.push(Change::Resolved(Arc::new(over)));
-    }
-    changes
-}
-
+/// Tells it all, and gives what it answered each time.
 async fn tell(
     receiver: &Receiver,
     changes: &[Change],
     within: std::time::Duration,
-) -> Result<(), notify::Failure> {
+) -> Result<Vec<String>, notify::Failure> {
+    let mut answers = Vec::new();
     for change in changes {
         let told = Notification::single(&receiver.name, change, 0);
-        receiver.tell_once(&told, within).await?;
+        answers.push(receiver.tell_once(&told, within).await?);
     }
-    Ok(())
+    Ok(answers)
 }

@@ -201,12 +201,17 @@ fn page(out: &mut impl Write, set: &RuleSet, rule: &Listed<'_>) -> io::Result<()
             writeln!(out, "{:16} {item}", if number == 0 { name } else { "" })?;
         }
     }
-    for (number, command) in rule.extension.respond.iter().enumerate() {
-        writeln!(
-            out,
-            "{:16} {command}",
-            if number == 0 { "respond" } else { "" }
-        )?;
+    let extension = &rule.extension;
+    for (name, commands) in [
+        ("respond", &extension.respond),
+        ("contain", &extension.contain),
+    ] {
+        for (number, command) in commands.iter().enumerate() {
+            writeln!(out, "{:16} {command}", if number == 0 { name } else { "" })?;
+        }
+    }
+    if let Some(runbook) = &meta.runbook {
+        writeln!(out, "{:16} {runbook}", "runbook")?;
     }
     Ok(())
 }

@@ -25,6 +25,8 @@ pub struct Detection {
     pub summary: String,
     /// The rule's `auditwatch.respond` commands filled in.
     pub respond: Vec<String>,
+    /// The rule's `auditwatch.contain` commands filled in.
+    pub contain: Vec<String>,
 }
 
 impl Detection {

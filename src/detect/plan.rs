@@ -154,7 +154,8 @@ impl RulePlan {
     }
 
     fn want_words(&mut self, extension: &Extension) {
-        for template in extension.summary.iter().chain(&extension.respond) {
+        let commands = extension.respond.iter().chain(&extension.contain);
+        for template in extension.summary.iter().chain(commands) {
             for field in template.fields() {
                 self.want(field);
             }

@@ -83,14 +83,16 @@ pub(super) fn detection(
 ) -> Detection {
     let look_up = |field: &Field| values.shown(field).map(String::from);
     let fill = |template: &crate::rule::Template| template.fill(&look_up, &told.extras);
+    let shell = |template: &crate::rule::Template| template.fill_shell(&look_up, &told.extras);
+    // A command that changes something is shown only when all that it names is known.
+    let is_known =
+        |template: &&crate::rule::Template| template.fields().all(|field| look_up(field).is_some());
+    let contain = extension.contain.iter().filter(is_known);
     Detection {
         rule: Arc::clone(rule),
         summary: extension.summary.as_ref().map(fill).unwrap_or_default(),
-        respond: extension
-            .respond
-            .iter()
-            .map(|template| template.fill_shell(&look_up, &told.extras))
-            .collect(),
+        respond: extension.respond.iter().map(shell).collect(),
+        contain: contain.map(shell).collect(),
         key: told.key,
         count: told.count.max(told.evidence.len() as u64),
         evidence: ends(told.evidence),

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Failure, Reason, siem::Format};
+use super::{Failure, Preview, Reason, siem::Format};
 use crate::{
     alert::{dispatch::Notification, to_json},
     units::ByteSize,
@@ -53,7 +53,14 @@ impl AlertLog {
         Self { rotation, ..self }
     }
 
-    pub(super) async fn deliver(&self, told: &Notification) -> Result<(), Failure> {
+    pub(super) fn preview(&self, told: &Notification) -> Preview {
+        Preview {
+            to: format!("append to {}", self.path.display()),
+            body: self.lines(told),
+        }
+    }
+
+    fn lines(&self, told: &Notification) -> String {
         let mut lines = String::new();
         for alert in &told.alerts {
             match self.format {
@@ -62,6 +69,11 @@ impl AlertLog {
             }
             lines.push('\n');
         }
+        lines
+    }
+
+    pub(super) async fn deliver(&self, told: &Notification) -> Result<String, Failure> {
+        let lines = self.lines(told);
         let (path, rotation) = (self.path.clone(), self.rotation);
         let write = move || {
             if let Some(rotation) = rotation {
@@ -72,6 +84,7 @@ impl AlertLog {
         let written = tokio::task::spawn_blocking(write).await;
         written
             .unwrap_or_else(|error| Err(io::Error::other(error)))
+            .map(|()| String::new())
             .map_err(|error| {
                 Failure::passing(
                     Reason::WriteError,

@@ -4,12 +4,13 @@
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 
-use super::{BuildError, Failure, http::Endpoint};
+use super::{BuildError, Failure, Preview, http::Endpoint};
 use crate::{
     alert::{
         Alert, Change, Status,
         brief::Brief,
         dispatch::{Labels, Notification},
+        to_visible,
     },
     units::{Secret, Span, Time},
 };
@@ -38,23 +39,34 @@ impl Alertmanager {
         urls.iter().map(api).collect::<Result<_, _>>().map(Self)
     }
 
+    pub(super) fn preview(&self, told: &Notification) -> Vec<Preview> {
+        let body = body(told);
+        let each = self.0.iter();
+        each.map(|endpoint| endpoint.preview(&body, &[])).collect()
+    }
+
     /// Succeeds when one of them has it; the first failure tells why none has.
-    pub(super) async fn deliver(&self, told: &Notification) -> Result<(), Failure> {
-        let now = Time::from_micros(chrono::Utc::now().timestamp_micros());
-        let alerts: Vec<Value> = told.alerts.iter().map(|alert| posted(alert, now)).collect();
-        let body = Value::from(alerts).to_string();
-        let mut outcome: Option<Result<(), Failure>> = None;
+    pub(super) async fn deliver(&self, told: &Notification) -> Result<String, Failure> {
+        let body = body(told);
+        let mut outcome: Option<Result<String, Failure>> = None;
         for endpoint in &self.0 {
             let answer = match endpoint.post(body.clone(), HeaderMap::new()).await {
                 Ok(answer) => answer.verdict(),
                 Err(failure) => Err(failure),
             };
-            if !matches!(outcome, Some(Ok(()))) && (answer.is_ok() || outcome.is_none()) {
+            if !matches!(outcome, Some(Ok(_))) && (answer.is_ok() || outcome.is_none()) {
                 outcome = Some(answer);
             }
         }
-        outcome.unwrap_or(Ok(()))
+        outcome.unwrap_or(Ok(String::new()))
     }
+}
+
+fn body(told: &Notification) -> String {
+    let now = Time::from_micros(chrono::Utc::now().timestamp_micros());
+    let alerts: Vec<Value> = told.alerts.iter().map(|alert| posted(alert, now)).collect();
+    // Labels stand for themselves, so what acts on a terminal is escaped and not spelled out.
+    to_visible(&alerts)
 }
 
 /// An alert as Alertmanager takes it.
@@ -72,7 +84,7 @@ fn posted(alert: &std::sync::Arc<Alert>, now: Time) -> Value {
         .collect();
     let change = Change::Updated(std::sync::Arc::clone(alert));
     let brief = Brief::of(&Notification::single(&"".into(), &change, 0));
-    let link = brief.links.first();
+    let link = brief.reading().map(|(_, link)| link).next();
     json!({
         "labels": labels,
         "annotations": {
@@ -81,11 +93,11 @@ fn posted(alert: &std::sync::Arc<Alert>, now: Time) -> Value {
             "why": alert.why,
             "requests": alert.count.to_string(),
             "alert_id": alert.id,
-            "runbook_url": link.map_or("", String::as_str),
+            "runbook_url": link.unwrap_or_default(),
         },
         "startsAt": alert.starts_at.to_string(),
         "endsAt": ends_at.to_string(),
-        "generatorURL": link.map_or("", String::as_str),
+        "generatorURL": link.unwrap_or_default(),
     })
 }
 

@@ -11,12 +11,13 @@ use lettre::{
     },
 };
 
-use super::{Failure, Reason};
+use super::{Failure, Preview, Reason};
 use crate::{
     alert::{
         brief::{Brief, mark},
         cut_middle,
         dispatch::Notification,
+        visible,
         words::Phrase,
     },
     units::Secret,
@@ -26,6 +27,8 @@ use crate::{
 const SUBJECT_MAX: usize = 180;
 const TEXT_MAX: usize = 30_000;
 const LINE_MAX: usize = 2_000;
+/// How much of the server's answer is shown to whoever tries it.
+const ANSWER_MAX: usize = 300;
 
 /// How the way to the server is kept secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,7 +97,19 @@ impl Email {
         })
     }
 
-    pub(super) async fn deliver(&self, told: &Notification) -> Result<(), Failure> {
+    pub(super) fn preview(&self, told: &Notification) -> Preview {
+        let EmailSettings { host, port, .. } = &self.settings;
+        let body = match mail(told, &self.settings) {
+            Ok(mail) => String::from_utf8_lossy(&mail.formatted()).into_owned(),
+            Err(error) => format!("the mail cannot be written: {error}"),
+        };
+        Preview {
+            to: format!("SMTP to {host}:{port}"),
+            body,
+        }
+    }
+
+    pub(super) async fn deliver(&self, told: &Notification) -> Result<String, Failure> {
         let mail = mail(told, &self.settings).map_err(|error| {
             Failure::permanent(
                 Reason::ClientError,
@@ -102,11 +117,11 @@ impl Email {
                 "are the addresses right?",
             )
         })?;
-        self.server
-            .send(mail)
-            .await
-            .map_err(|error| refused(&error))?;
-        Ok(())
+        let answer = self.server.send(mail).await;
+        let answer = answer.map_err(|error| refused(&error))?;
+        let text: String = answer.message().collect::<Vec<_>>().join(" ");
+        let line = format!("{} {text}", answer.code());
+        Ok(cut_middle(&visible(&line), ANSWER_MAX))
     }
 }
 
@@ -189,11 +204,11 @@ fn html(brief: &Brief) -> String {
             section.name
         );
     }
-    for link in &brief.links {
+    for (name, link) in brief.reading() {
         let link = escaped(link);
         let _ = writeln!(
             rows,
-            "<tr><td></td><td><a href=\"{link}\">{link}</a></td></tr>"
+            "<tr><td style=\"color:#666\">{name}</td><td><a href=\"{link}\">{link}</a></td></tr>"
         );
     }
     format!(
@@ -203,7 +218,7 @@ fn html(brief: &Brief) -> String {
 }
 
 fn shown(phrase: &Phrase) -> String {
-    escaped(&cut_middle(&phrase.plain(), LINE_MAX))
+    escaped(&phrase.fitting(LINE_MAX))
 }
 
 fn escaped(text: &str) -> String {

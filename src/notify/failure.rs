@@ -80,7 +80,7 @@ impl DropReason {
     }
 }
 
-/// An attempt that failed. Never holds a URL or what the receiver wrote.
+/// An attempt that failed. What it displays never holds a URL or what the receiver wrote.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// For metrics.
@@ -93,6 +93,9 @@ pub struct Failure {
     pub what: String,
     /// What the operator should look at.
     pub check: &'static str,
+    /// The receiver's answer as [`shown`](super::http::Answer::shown), for whoever tries it by
+    /// hand; no log has it. Empty when there was none.
+    pub answer: String,
 }
 
 impl Failure {
@@ -104,6 +107,7 @@ impl Failure {
             retry_after: None,
             what: what.into(),
             check,
+            answer: String::new(),
         }
     }
 
@@ -113,6 +117,13 @@ impl Failure {
             permanent: true,
             ..Self::passing(reason, what, check)
         }
+    }
+}
+
+impl Failure {
+    /// With what the receiver answered.
+    pub(super) fn answered(self, answer: String) -> Self {
+        Self { answer, ..self }
     }
 }
 

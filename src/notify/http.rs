@@ -11,8 +11,11 @@ use reqwest::{
 
 use rustls_platform_verifier::BuilderVerifierExt;
 
-use super::{Failure, Reason};
-use crate::units::Secret;
+use super::{Failure, Preview, Reason};
+use crate::{
+    alert::{cut_middle, visible},
+    units::Secret,
+};
 
 /// How many redirects are followed.
 const REDIRECTS_MAX: usize = 3;
@@ -20,6 +23,12 @@ const REDIRECTS_MAX: usize = 3;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How much of an answer is read.
 const ANSWER_MAX: usize = 1_024;
+/// How much of an answer is shown to whoever tries a receiver.
+const SHOWN_MAX: usize = 300;
+/// What stands where a secret was.
+const HIDDEN: &str = "[secret]";
+/// A piece of a URL that is shorter than this is no secret but a word.
+const PIECE_MIN: usize = 8;
 
 /// What is wrong with a receiver before anything was sent. Never holds the URL.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -88,6 +97,8 @@ pub(super) fn tls() -> Result<Arc<rustls::ClientConfig>, String> {
 pub(super) struct Endpoint {
     client: reqwest::Client,
     url: Secret,
+    /// Other secrets that a message holds.
+    hidden: Vec<Secret>,
 }
 
 /// What a receiver answered.
@@ -97,6 +108,8 @@ pub(super) struct Answer {
     retry_after: Option<Duration>,
     /// Its first bytes.
     pub(super) body: String,
+    /// Status and body for people: short, on one line, without the secrets that were sent.
+    pub(super) shown: String,
 }
 
 impl Endpoint {
@@ -111,7 +124,59 @@ impl Endpoint {
         Ok(Self {
             client: client.clone(),
             url,
+            hidden: Vec::new(),
         })
+    }
+
+    /// With a secret that the message holds, and that an answer could repeat.
+    pub(super) fn hiding(mut self, secret: &Secret) -> Self {
+        self.hidden.push(secret.clone());
+        self
+    }
+
+    /// What would be sent, for people: the secrets masked, the headers of the kind of receiver.
+    pub(super) fn preview(&self, body: &str, headers: &[&str]) -> Preview {
+        let host = Url::parse(self.url.expose()).ok().map(|url| {
+            let is_bare = matches!(url.path(), "" | "/") && url.query().is_none();
+            let rest = if is_bare { "/" } else { "/[secret]" };
+            format!("{}{rest}", url.origin().ascii_serialization())
+        });
+        let mut to = format!("POST {}", host.unwrap_or_default());
+        for header in headers {
+            to.push('\n');
+            to.push_str(header);
+        }
+        // The address is in no message, and its pieces may be words that are.
+        let body = self.hidden.iter().fold(body.to_owned(), |body, secret| {
+            body.replace(secret.expose(), HIDDEN)
+        });
+        Preview { to, body }
+    }
+
+    /// Text that may repeat what it was sent, without the secrets. The pieces of the URL are taken
+    /// out one by one, since a page may quote any of them.
+    fn masked(&self, text: &str) -> String {
+        let url = self.url.expose();
+        let path = Url::parse(url).ok().map_or(0, |parsed| {
+            url.len()
+                - url
+                    .trim_start_matches(parsed.origin().ascii_serialization().as_str())
+                    .len()
+        });
+        let mut secrets: Vec<&str> = self.hidden.iter().map(Secret::expose).collect();
+        if path < url.len() && url[path..].len() > 1 {
+            secrets.extend([url, &url[path..]]);
+            let pieces = url[path..].split(['/', '?', '&', '=', '#']);
+            secrets.extend(pieces.filter(|piece| piece.len() >= PIECE_MIN));
+        }
+        secrets.retain(|secret| secret.len() >= 2);
+        // The longest first, so that no half of one is left.
+        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        let mut text = text.to_owned();
+        for secret in secrets {
+            text = text.replace(secret, HIDDEN);
+        }
+        text
     }
 
     /// Sends JSON and waits for the answer; the caller limits the time.
@@ -144,21 +209,28 @@ impl Endpoint {
             }
         }
         let body = String::from_utf8_lossy(&body).into_owned();
+        let status = response.status();
+        // Masked before it is cut, else the ends of a secret would stay.
+        let masked = self.masked(&body);
+        let line = masked.split_whitespace().collect::<Vec<_>>().join(" ");
+        let line = cut_middle(&visible(&line), SHOWN_MAX);
+        let shown = format!("{} {line}", status.as_u16()).trim_end().to_owned();
         Ok(Answer {
-            status: response.status(),
+            status,
             retry_after,
             body,
+            shown,
         })
     }
 }
 
 impl Answer {
-    /// Success, or what the status says about the failure.
-    pub(super) fn verdict(&self) -> Result<(), Failure> {
+    /// Success and what was answered, or what the status says about the failure.
+    pub(super) fn verdict(&self) -> Result<String, Failure> {
         let status = self.status;
         let what = format!("it answered {}", status.as_u16());
         let failure = match status.as_u16() {
-            200..=299 => return Ok(()),
+            200..=299 => return Ok(self.shown.clone()),
             300..=399 => Failure::permanent(
                 Reason::ClientError,
                 format!("{what}, a redirect that is not followed"),
@@ -193,6 +265,7 @@ impl Answer {
         };
         Err(Failure {
             retry_after: self.retry_after,
+            answer: self.shown.clone(),
             ..failure
         })
     }

@@ -91,14 +91,28 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    /// Tells it once and waits for its answer, outside of any queue.
+    /// Tells it once and waits for its answer, outside of any queue. Gives the answer, short and
+    /// without secrets; empty where none is given.
     ///
     /// # Errors
     /// What the receiver, or the way to it, says.
-    pub async fn tell_once(&self, told: &Notification, within: Duration) -> Result<(), Failure> {
-        let answer = tokio::time::timeout(within, self.integration.deliver(told)).await;
+    pub async fn tell_once(
+        &self,
+        told: &Notification,
+        within: Duration,
+    ) -> Result<String, Failure> {
+        let answer = tokio::time::timeout(within, self.integration.send(told)).await;
         answer.unwrap_or_else(|_| Err(worker::too_slow()))
     }
+}
+
+/// What a receiver would be sent, its secrets masked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Preview {
+    /// How and to whom: `POST https://hooks.slack.com/[secret]`, and headers line by line.
+    pub to: String,
+    /// The message as it goes over the wire or into the file.
+    pub body: String,
 }
 
 /// The ways to tell somebody.
@@ -142,10 +156,25 @@ impl Integration {
             Self::Syslog(_) => "syslog",
         }
     }
-}
 
-impl Deliver for Integration {
-    async fn deliver(&self, told: &Notification) -> Result<(), Failure> {
+    /// The messages that it would send, without sending any.
+    pub fn preview(&self, told: &Notification) -> Vec<Preview> {
+        match self {
+            Self::Slack(slack) => vec![slack.preview(told)],
+            Self::SlackApi(slack) => vec![slack.preview(told)],
+            Self::Webhook(webhook) => vec![webhook.preview(told)],
+            Self::AlertLog(log) => vec![log.preview(told)],
+            Self::Alertmanager(alertmanager) => alertmanager.preview(told),
+            Self::PagerDuty(pager) => vec![pager.preview(told)],
+            Self::Teams(teams) => vec![teams.preview(told)],
+            Self::Opsgenie(opsgenie) => vec![opsgenie.preview(told)],
+            Self::Email(email) => vec![email.preview(told)],
+            Self::Syslog(syslog) => vec![syslog.preview(told)],
+        }
+    }
+
+    /// One attempt; gives what was answered.
+    async fn send(&self, told: &Notification) -> Result<String, Failure> {
         match self {
             Self::Slack(slack) => slack.deliver(told).await,
             Self::SlackApi(slack) => slack.deliver(told).await,
@@ -158,6 +187,12 @@ impl Deliver for Integration {
             Self::Email(email) => email.deliver(told).await,
             Self::Syslog(syslog) => syslog.deliver(told).await,
         }
+    }
+}
+
+impl Deliver for Integration {
+    async fn deliver(&self, told: &Notification) -> Result<(), Failure> {
+        self.send(told).await.map(drop)
     }
 }
 

@@ -7,7 +7,7 @@
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use serde_json::{Map, Value, json};
 
-use super::{BuildError, Failure, http::Endpoint};
+use super::{BuildError, Failure, Preview, http::Endpoint};
 use crate::{
     alert::{
         Status,
@@ -51,21 +51,21 @@ impl Opsgenie {
         })
     }
 
-    pub(super) async fn deliver(&self, told: &Notification) -> Result<(), Failure> {
+    pub(super) fn preview(&self, told: &Notification) -> Preview {
+        let (url, body) = self.request(told);
+        Preview {
+            to: format!("POST {url}\nauthorization: GenieKey [secret]"),
+            body: body.to_string(),
+        }
+    }
+
+    pub(super) async fn deliver(&self, told: &Notification) -> Result<String, Failure> {
         let mut headers = HeaderMap::new();
         if let Ok(mut value) = HeaderValue::from_str(&format!("GenieKey {}", self.key.expose())) {
             value.set_sensitive(true);
             headers.insert(AUTHORIZATION, value);
         }
-        let base = self.url.expose().trim_end_matches('/');
-        let alias = &told.group_key;
-        let (url, body) = match told.status() {
-            Status::Firing => (base.to_owned(), alert(told)),
-            Status::Resolved => (
-                format!("{base}/{alias}/close?identifierType=alias"),
-                note(told),
-            ),
-        };
+        let (url, body) = self.request(told);
         let endpoint = Endpoint::new(&self.client, Secret::new(&url));
         let endpoint = endpoint.map_err(|error| {
             Failure::permanent(
@@ -74,7 +74,21 @@ impl Opsgenie {
                 "correct the URL",
             )
         })?;
+        let endpoint = endpoint.hiding(&self.key);
         endpoint.post(body.to_string(), headers).await?.verdict()
+    }
+
+    /// Where it goes, and what.
+    fn request(&self, told: &Notification) -> (String, Value) {
+        let base = self.url.expose().trim_end_matches('/');
+        let alias = &told.group_key;
+        match told.status() {
+            Status::Firing => (base.to_owned(), alert(told)),
+            Status::Resolved => (
+                format!("{base}/{alias}/close?identifierType=alias"),
+                note(told),
+            ),
+        }
     }
 }
 

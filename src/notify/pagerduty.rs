@@ -3,7 +3,7 @@
 use reqwest::header::HeaderMap;
 use serde_json::{Map, Value, json};
 
-use super::{BuildError, Failure, http::Endpoint};
+use super::{BuildError, Failure, Preview, http::Endpoint};
 use crate::{
     alert::{Status, brief::Brief, cut_middle, dispatch::Notification, words::Phrase},
     rule::Severity,
@@ -28,11 +28,16 @@ impl PagerDuty {
     /// # Errors
     /// When the URL cannot be used.
     pub fn new(client: &reqwest::Client, url: Secret, key: Secret) -> Result<Self, BuildError> {
-        let endpoint = Endpoint::new(client, url)?;
+        let endpoint = Endpoint::new(client, url)?.hiding(&key);
         Ok(Self { endpoint, key })
     }
 
-    pub(super) async fn deliver(&self, told: &Notification) -> Result<(), Failure> {
+    pub(super) fn preview(&self, told: &Notification) -> Preview {
+        self.endpoint
+            .preview(&event(told, &self.key).to_string(), &[])
+    }
+
+    pub(super) async fn deliver(&self, told: &Notification) -> Result<String, Failure> {
         let event = event(told, &self.key).to_string();
         self.endpoint.post(event, HeaderMap::new()).await?.verdict()
     }
@@ -67,8 +72,8 @@ fn event(told: &Notification, key: &Secret) -> Value {
         "class": first.map_or("", |alert| alert.rule.name.as_str()),
         "custom_details": details(&brief),
     });
-    let link = |href: &String| json!({"href": href, "text": "Read on"});
-    event["links"] = brief.links.iter().map(link).collect();
+    let link = |(text, href)| json!({"href": href, "text": text});
+    event["links"] = brief.reading().map(link).collect();
     event["client"] = "auditwatch".into();
     event
 }

@@ -10,16 +10,17 @@ use std::fmt::Write as _;
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 
-use super::{BuildError, Failure, http::Endpoint};
+use super::{BuildError, Failure, Preview, http::Endpoint};
 use crate::{
     alert::{
         Alert, Status,
-        brief::{Brief, Section, mark},
+        brief::{self, Brief, Section, mark},
         cut_middle_by,
         dispatch::{Notification, Reason},
         telling, visible,
         words::{self, Phrase, Piece},
     },
+    rule::is_plain_link,
     units::Secret,
 };
 
@@ -31,9 +32,9 @@ const SENTENCE_MAX: usize = 600;
 const VALUE_MAX: usize = 120;
 const URI_MAX: usize = 200;
 /// A request in the list of evidence; a few of them stay below the 3,000 of a section.
-const EVIDENCE_MAX: usize = 5;
-const COMMAND_MAX: usize = 400;
-const COMMANDS_MAX: usize = 5;
+const EVIDENCE_MAX: usize = 3;
+/// A command; one that is longer was replaced by a note before.
+const COMMAND_MAX: usize = 560;
 const LINK_MAX: usize = 300;
 const LINKS_MAX: usize = 3;
 /// One alert in a list of many; ten of them stay below the 3,000 of a section.
@@ -52,7 +53,11 @@ impl Slack {
         Endpoint::new(client, url).map(Self)
     }
 
-    pub(super) async fn deliver(&self, told: &Notification) -> Result<(), Failure> {
+    pub(super) fn preview(&self, told: &Notification) -> Preview {
+        self.0.preview(&payload(told).to_string(), &[])
+    }
+
+    pub(super) async fn deliver(&self, told: &Notification) -> Result<String, Failure> {
         let answer = self
             .0
             .post(payload(told).to_string(), HeaderMap::new())
@@ -66,24 +71,26 @@ impl Slack {
             String::new()
         };
         if word == "no_service" {
-            return Err(Failure::permanent(
+            let failure = Failure::permanent(
                 super::Reason::ClientError,
                 "Slack has no such webhook (no_service)",
                 "was it revoked? make a new one and give its URL",
-            ));
+            );
+            return Err(failure.answered(answer.shown));
         }
         answer.verdict().map_err(|failure| Failure {
             what: format!("{}{told}", failure.what),
             ..failure
         })?;
         if word == "ok" {
-            return Ok(());
+            return Ok(answer.shown);
         }
-        Err(Failure::permanent(
+        let failure = Failure::permanent(
             super::Reason::ClientError,
             format!("it answered {} but not `ok`{told}", answer.status.as_u16()),
             "is this the URL of a Slack incoming webhook, and no proxy's own page in between?",
-        ))
+        );
+        Err(failure.answered(answer.shown))
     }
 }
 
@@ -112,6 +119,14 @@ pub(super) fn payload(told: &Notification) -> Value {
         if is_new && !alert.summary.is_empty() {
             blocks.push(plain(&sentence(&alert.summary)));
         }
+        if let Some(ack) = told.acked.get(&alert.id) {
+            let (by, at) = (code(&ack.by, VALUE_MAX), words::between(ack.at, ack.at));
+            let comment = match &*ack.comment {
+                "" => String::new(),
+                comment => format!(": {}", code(comment, VALUE_MAX)),
+            };
+            blocks.push(mrkdwn(&format!("*Acknowledged* by {by} at {at}{comment}")));
+        }
         blocks.push(fields(alert));
         if alert.status == Status::Firing && !alert.why.is_empty() {
             blocks.push(plain(&format!("Why: {}", sentence(&alert.why))));
@@ -119,8 +134,16 @@ pub(super) fn payload(told: &Notification) -> Value {
         if is_new {
             blocks.push(mrkdwn(&evidence(alert)));
             // A message about many is long enough without.
-            let commands = commands(alert).filter(|_| is_one);
-            blocks.extend(commands.map(|text| mrkdwn(&text)));
+            let commands = Brief::of(told).sections;
+            let commands = commands.iter().filter(|_| is_one);
+            blocks.extend(commands.filter_map(self::commands));
+        }
+        if let Some(runbook) = &alert.rule.runbook {
+            // No button: Slack puts a warning beside a button that no server answers for.
+            blocks.push(mrkdwn(&format!(
+                "📖 *<{}|Runbook>*",
+                escaped(runbook, LINK_MAX)
+            )));
         }
         blocks.push(context(&names(alert)));
     }
@@ -230,25 +253,30 @@ fn evidence(alert: &Alert) -> String {
     text
 }
 
-fn commands(alert: &Alert) -> Option<String> {
-    let commands = alert.respond.iter().take(COMMANDS_MAX);
-    let lines: Vec<String> = commands
-        .map(|command| unticked(command, COMMAND_MAX))
+/// Commands in a block that can be copied from, with what they do.
+fn commands(section: &Section) -> Option<Value> {
+    let title = match section.name {
+        brief::LOOK => "*Look*",
+        brief::CONTAIN => "*Contain* ⚠ changes the cluster",
+        brief::KNOWN => "*If it is known*",
+        _ => return None,
+    };
+    let lines = section.lines.iter();
+    let lines: Vec<String> = lines
+        .map(|line| match unticked(&line.plain(), COMMAND_MAX) {
+            // Half a command could do something else than the whole.
+            cut if cut.contains('…') => "# too long; see auditwatch alerts show".to_owned(),
+            whole => whole,
+        })
         .collect();
-    (!lines.is_empty()).then(|| format!("*Do*\n```{}```", lines.join("\n")))
+    Some(mrkdwn(&format!("{title}\n```{}```", lines.join("\n"))))
 }
 
 /// Links, and the names by which the alert and its rule are found again.
 fn names(alert: &Alert) -> Vec<String> {
-    // References come from rule files; still only what cannot be read as something else.
-    let usable = |link: &&String| {
-        let web = link.starts_with("https://") || link.starts_with("http://");
-        web && link.len() <= LINK_MAX
-            && link
-                .bytes()
-                .all(|b| b.is_ascii_graphic() && !b"<>|`&".contains(&b))
-    };
-    let links = alert.rule.references.iter().filter(usable).take(LINKS_MAX);
+    let references = alert.rule.references.iter();
+    let usable = references.filter(|link| is_plain_link(link) && !link.contains('&'));
+    let links = usable.take(LINKS_MAX);
     let mut texts: Vec<String> = links.map(|link| format!("<{link}>")).collect();
     texts.push(format!("rule {}", code(&alert.rule.name, VALUE_MAX)));
     texts.push(format!("alert `{}`", alert.id));
@@ -276,7 +304,7 @@ fn sentence(text: &str) -> String {
 fn phrase(phrase: &Phrase) -> String {
     let piece = |piece: &Piece| match piece {
         Piece::Ours(text) => escaped(text, SENTENCE_MAX),
-        Piece::Theirs(text) => code(text, VALUE_MAX),
+        Piece::Theirs(text) | Piece::Command(text) => code(text, VALUE_MAX),
     };
     phrase.0.iter().map(piece).collect()
 }

@@ -10,7 +10,7 @@ use hashbrown::HashMap;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use serde_json::{Value, json};
 
-use super::{BuildError, Failure, Reason as Why, http::Endpoint, slack};
+use super::{BuildError, Failure, Preview, Reason as Why, http::Endpoint, slack};
 use crate::{
     alert::{
         Status,
@@ -67,8 +67,10 @@ impl SlackApi {
         token: Secret,
         channel: String,
     ) -> Result<Self, BuildError> {
-        let endpoint =
-            |method: &str| Endpoint::new(client, Secret::new(&format!("{url}/{method}")));
+        let endpoint = |method: &str| {
+            let endpoint = Endpoint::new(client, Secret::new(&format!("{url}/{method}")))?;
+            Ok::<_, BuildError>(endpoint.hiding(&token))
+        };
         if HeaderValue::from_str(token.expose()).is_err() {
             return Err(BuildError::Url(
                 "the token has characters that no token has".into(),
@@ -83,7 +85,17 @@ impl SlackApi {
         })
     }
 
-    pub(super) async fn deliver(&self, told: &Notification) -> Result<(), Failure> {
+    pub(super) fn preview(&self, told: &Notification) -> Preview {
+        let mut post = slack::payload(told);
+        post["channel"] = self.channel.as_str().into();
+        Preview {
+            to: "POST https://slack.com/api/chat.postMessage\nauthorization: Bearer [secret]"
+                .to_owned(),
+            body: post.to_string(),
+        }
+    }
+
+    pub(super) async fn deliver(&self, told: &Notification) -> Result<String, Failure> {
         let message = slack::payload(told);
         // A digest is about no group, so each is a message of its own.
         let is_digest = told.reason == Reason::Digest;
@@ -92,13 +104,13 @@ impl SlackApi {
             update["channel"] = place.channel.as_str().into();
             update["ts"] = place.ts.as_str().into();
             match self.call(&self.update, &update).await {
-                Ok(_) => {
+                Ok((_, shown)) => {
                     self.reply(told, &message, &place).await?;
                     // What begins after all was over begins with a message of its own.
                     if told.status() == Status::Resolved {
                         self.forget(&told.group_key);
                     }
-                    return Ok(());
+                    return Ok(shown);
                 }
                 // Somebody deleted it, or it is too old: a new one then.
                 Err(failure) if failure.permanent && is_gone(&failure) => {}
@@ -107,14 +119,14 @@ impl SlackApi {
         }
         let mut post = message;
         post["channel"] = self.channel.as_str().into();
-        let answer = self.call(&self.post, &post).await?;
+        let (answer, shown) = self.call(&self.post, &post).await?;
         if is_digest || told.status() == Status::Resolved {
-            return Ok(());
+            return Ok(shown);
         }
         if let (Some(channel), Some(ts)) = (answer["channel"].as_str(), answer["ts"].as_str()) {
             self.keep(&told.group_key, channel, ts);
         }
-        Ok(())
+        Ok(shown)
     }
 
     /// Says in the thread what is new. Changes of an alert are seen in the message itself.
@@ -139,7 +151,8 @@ impl SlackApi {
         self.call(&self.post, &reply).await.map(|_| ())
     }
 
-    async fn call(&self, endpoint: &Endpoint, body: &Value) -> Result<Value, Failure> {
+    /// Slack's answer, and the same for people.
+    async fn call(&self, endpoint: &Endpoint, body: &Value) -> Result<(Value, String), Failure> {
         let mut headers = HeaderMap::new();
         if let Ok(mut value) = HeaderValue::from_str(&format!("Bearer {}", self.token.expose())) {
             value.set_sensitive(true);
@@ -149,8 +162,8 @@ impl SlackApi {
         answer.verdict()?;
         let value: Value = serde_json::from_str(&answer.body).unwrap_or_default();
         match (value["ok"].as_bool(), value["error"].as_str()) {
-            (Some(true), _) => Ok(value),
-            (_, Some(error)) => Err(refused(error)),
+            (Some(true), _) => Ok((value, format!("{} ok", answer.status.as_u16()))),
+            (_, Some(error)) => Err(refused(error).answered(answer.shown)),
             (_, None) => Err(Failure::permanent(
                 Why::ClientError,
                 "it answered with something else than Slack does",

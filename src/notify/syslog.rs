@@ -10,7 +10,7 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use super::{Failure, Reason, siem::Format};
+use super::{Failure, Preview, Reason, siem::Format};
 use crate::{
     alert::{Alert, Status, dispatch::Notification},
     rule::Severity,
@@ -71,19 +71,40 @@ impl Syslog {
         })
     }
 
+    pub(super) fn preview(&self, told: &Notification) -> Preview {
+        let transport = match self.transport {
+            Transport::Udp => "UDP",
+            Transport::Tcp => "TCP",
+            Transport::Tls => "TLS",
+        };
+        let lines = self
+            .lines(told)
+            .into_iter()
+            .map(|line| match self.transport {
+                Transport::Udp => within(&line, DATAGRAM_MAX).to_owned(),
+                Transport::Tcp | Transport::Tls => framed(&line),
+            });
+        Preview {
+            to: format!("{transport} to {}:{}", self.host, self.port),
+            body: lines.collect::<Vec<_>>().join("\n"),
+        }
+    }
+
+    fn lines(&self, told: &Notification) -> Vec<String> {
+        let alerts = told.alerts.iter();
+        alerts.map(|alert| line(alert, self.format)).collect()
+    }
+
     /// One connection for one notification: alerts are rare, and a connection that died unnoticed
     /// would swallow one.
-    pub(super) async fn deliver(&self, told: &Notification) -> Result<(), Failure> {
-        let lines: Vec<String> = told
-            .alerts
-            .iter()
-            .map(|alert| line(alert, self.format))
-            .collect();
+    pub(super) async fn deliver(&self, told: &Notification) -> Result<String, Failure> {
+        let lines = self.lines(told);
         let sent = match self.transport {
             Transport::Udp => self.datagrams(&lines).await,
             Transport::Tcp | Transport::Tls => self.stream(&lines).await,
         };
-        sent.map_err(|error| {
+        // Syslog servers answer nothing.
+        sent.map(|()| String::new()).map_err(|error| {
             Failure::passing(
                 Reason::Connection,
                 format!("cannot send to the syslog server: {error}"),
@@ -109,11 +130,8 @@ impl Syslog {
             socket
         };
         for line in lines {
-            let mut end = line.len().min(DATAGRAM_MAX);
-            while !line.is_char_boundary(end) {
-                end -= 1;
-            }
-            socket.send_to(&line.as_bytes()[..end], address).await?;
+            let line = within(line, DATAGRAM_MAX);
+            socket.send_to(line.as_bytes(), address).await?;
         }
         Ok(())
     }
@@ -121,11 +139,7 @@ impl Syslog {
     async fn stream(&self, lines: &[String]) -> std::io::Result<()> {
         let connect = TcpStream::connect((self.host.as_str(), self.port));
         let mut stream = timeout(CONNECT_TIMEOUT, connect).await??;
-        let framed: Vec<String> = lines
-            .iter()
-            .map(|line| format!("{} {line}", line.len()))
-            .collect();
-        let framed = framed.concat();
+        let framed: String = lines.iter().map(|line| framed(line)).collect();
         match &self.tls {
             None => {
                 stream.write_all(framed.as_bytes()).await?;
@@ -140,6 +154,20 @@ impl Syslog {
             }
         }
     }
+}
+
+/// As much of a line as fits into so many bytes.
+fn within(line: &str, bytes_max: usize) -> &str {
+    let mut end = line.len().min(bytes_max);
+    while !line.is_char_boundary(end) {
+        end -= 1;
+    }
+    &line[..end]
+}
+
+/// With its length in front, as streams of RFC 6587 have it.
+fn framed(line: &str) -> String {
+    format!("{} {line}", line.len())
 }
 
 /// `<…>1 2026-…Z - auditwatch - firing - CEF:0|…`: nothing in its header is a caller's choice.

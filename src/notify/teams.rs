@@ -4,14 +4,13 @@
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 
-use super::{BuildError, Failure, http::Endpoint};
+use super::{BuildError, Failure, Preview, http::Endpoint};
 use crate::{
     alert::{
         Status,
         brief::{Brief, Section, mark},
         cut_middle,
         dispatch::Notification,
-        words::Phrase,
     },
     rule::Severity,
     units::Secret,
@@ -34,7 +33,11 @@ impl Teams {
         Endpoint::new(client, url).map(Self)
     }
 
-    pub(super) async fn deliver(&self, told: &Notification) -> Result<(), Failure> {
+    pub(super) fn preview(&self, told: &Notification) -> Preview {
+        self.0.preview(&message(told), &[])
+    }
+
+    pub(super) async fn deliver(&self, told: &Notification) -> Result<String, Failure> {
         self.0
             .post(message(told), HeaderMap::new())
             .await?
@@ -78,8 +81,8 @@ fn card(told: &Notification, line_max: usize) -> Value {
             .iter()
             .map(|section| shown(section, line_max)),
     );
-    let action = |url: &String| json!({"type": "Action.OpenUrl", "title": "Read on", "url": url});
-    let actions: Vec<Value> = brief.links.iter().map(action).collect();
+    let action = |(title, url)| json!({"type": "Action.OpenUrl", "title": title, "url": url});
+    let actions: Vec<Value> = brief.reading().map(action).collect();
     json!({
         "type": "message",
         "attachments": [{
@@ -104,8 +107,8 @@ fn shown(section: &Section, line_max: usize) -> Value {
         name["weight"] = "Bolder".into();
         runs.push(name);
     }
-    let lines = section.lines.iter().map(Phrase::plain);
-    let lines: Vec<String> = lines.map(|line| cut_middle(&line, line_max)).collect();
+    let lines = section.lines.iter();
+    let lines: Vec<String> = lines.map(|line| line.fitting(line_max)).collect();
     let lead = if lines.len() > 1 { "\n" } else { "" };
     let mut text = run(&format!("{lead}{}", lines.join("\n")));
     if section.is_code {

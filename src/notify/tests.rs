@@ -112,6 +112,7 @@ pub(super) fn hostile(value: &str) -> Notification {
     let mut alert = Alert::clone(&samples::fired(slack::tests::hostile(value, 5, false)));
     alert.cluster = value.into();
     alert.respond = (0..8).map(|n| format!("{n} {value}")).collect();
+    alert.contain.clone_from(&alert.respond);
     let rule = Arc::make_mut(&mut alert.rule);
     rule.references = vec![value.to_owned(), format!("https://{value}")];
     let mut told = Notification::single(&"r".into(), &Change::Fired(Arc::new(alert)), 1);
@@ -125,7 +126,7 @@ pub(super) fn hostile(value: &str) -> Notification {
     told
 }
 
-async fn slack(answer: Answer) -> Result<(), Failure> {
+async fn slack(answer: Answer) -> Result<String, Failure> {
     let server = Server::start(vec![answer]).await;
     Slack::new(&test_client(), server.url())
         .unwrap()
@@ -135,7 +136,7 @@ async fn slack(answer: Answer) -> Result<(), Failure> {
 
 #[tokio::test]
 async fn slack_answers() {
-    assert_eq!(slack(answer(200, "ok")).await, Ok(()));
+    assert_eq!(slack(answer(200, "ok")).await, Ok("200 ok".to_owned()));
     for (status, body, reason, permanent, what) in [
         (
             200,
@@ -195,6 +196,78 @@ async fn slack_answers() {
         );
         assert_eq!(failure.what, what);
         assert!(!failure.to_string().contains("very-secret"));
+    }
+}
+
+/// Whoever tries a receiver sees what it says, but for what is a secret.
+#[tokio::test]
+async fn the_answer_is_told_without_its_secrets() {
+    let told = message();
+    let page = "<p>POST /T0/very-secret\u{1b}[2J\n key very-secret-key, very-secret</p>";
+    let server = Server::start(vec![answer(422, page), answer(200, page)]).await;
+    let key = Secret::new("very-secret-key");
+    let pager = PagerDuty::new(&test_client(), server.url(), key).unwrap();
+    let failure = pager.deliver(&told).await.unwrap_err();
+    let shown = "<p>POST [secret]\\x1b[2J key [secret], [secret]</p>";
+    assert_eq!(failure.answer, format!("422 {shown}"));
+    assert!(
+        !failure.to_string().contains("<p>"),
+        "no log has it: {failure}"
+    );
+    assert_eq!(pager.deliver(&told).await, Ok(format!("200 {shown}")));
+    let long = Server::start(vec![answer(
+        500,
+        Box::leak("very long ".repeat(90).into_boxed_str()),
+    )])
+    .await;
+    let slack = Slack::new(&test_client(), long.url()).unwrap();
+    let answer = slack.deliver(&told).await.unwrap_err().answer;
+    assert!(
+        answer.starts_with("500 very long very") && answer.contains('…'),
+        "{answer}"
+    );
+    assert!(answer.chars().count() < 320);
+}
+
+/// A preview is the message itself, and no secret is in it.
+#[tokio::test]
+async fn previews_are_what_is_sent() {
+    let (told, client) = (message(), test_client());
+    let server = Server::start(vec![answer(200, "ok")]).await;
+    let key = Secret::new("very-secret-key");
+    let address = &server.address;
+    let members = [Secret::new(&format!("http://{address}/very-secret"))];
+    let all = [
+        Integration::Slack(Slack::new(&client, server.url()).unwrap()),
+        Integration::Webhook(Webhook::new(&client, server.url()).unwrap()),
+        Integration::Teams(Teams::new(&client, server.url()).unwrap()),
+        Integration::PagerDuty(PagerDuty::new(&client, server.url(), key.clone()).unwrap()),
+        Integration::Opsgenie(
+            Opsgenie::new(&client, Secret::new(&format!("http://{address}/")), key).unwrap(),
+        ),
+        Integration::Alertmanager(Alertmanager::new(&client, &members).unwrap()),
+    ];
+    for (n, integration) in all.into_iter().enumerate() {
+        let preview = integration.preview(&told).remove(0);
+        integration.send(&told).await.unwrap();
+        let sent = server.requests()[n]
+            .1
+            .replace("very-secret-key", "[secret]");
+        if let Integration::Alertmanager(_) = integration {
+            // It expires a while after the moment of sending.
+            assert_eq!(preview.body.len(), sent.len());
+        } else {
+            assert_eq!(preview.body, sent);
+        }
+        assert!(
+            preview.to.starts_with(&format!("POST http://{address}")),
+            "{}",
+            preview.to
+        );
+        assert!(
+            !format!("{preview:?}").contains("very-secret"),
+            "{preview:?}"
+        );
     }
 }
 

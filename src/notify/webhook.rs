@@ -5,7 +5,7 @@ use aws_lc_rs::hmac;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
-use super::{BuildError, Failure, http::Endpoint};
+use super::{BuildError, Failure, Preview, http::Endpoint};
 use crate::{
     alert::{dispatch::Notification, to_json},
     units::Secret,
@@ -78,7 +78,21 @@ impl Webhook {
         self
     }
 
-    pub(super) async fn deliver(&self, told: &Notification) -> Result<(), Failure> {
+    pub(super) fn preview(&self, told: &Notification) -> Preview {
+        let id = format!("{ID}: {}", told.id);
+        // The signature is over the moment of sending too, so there is none to show yet.
+        let signed = [
+            format!("{TIMESTAMP}: (the moment of sending)"),
+            format!("{SIGNATURE}: v1,(made when it is sent, one for each key)"),
+        ];
+        let mut headers = vec![id.as_str()];
+        if !self.keys.is_empty() {
+            headers.extend(signed.iter().map(String::as_str));
+        }
+        self.endpoint.preview(&body(told), &headers)
+    }
+
+    pub(super) async fn deliver(&self, told: &Notification) -> Result<String, Failure> {
         let body = body(told);
         let mut headers = HeaderMap::new();
         let mut put = |name: HeaderName, value: String| {

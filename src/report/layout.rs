@@ -89,6 +89,7 @@ pub(super) fn row(out: &mut String, style: Style, label: &str, phrase: &Phrase) 
         let (text, strong) = match piece {
             Piece::Ours(text) => (visible(text), false),
             Piece::Theirs(text) => (quoted(text), true),
+            Piece::Command(text) => (visible(text), true),
         };
         for word in text.split_inclusive(' ') {
             place(out, style, &mut column, word, strong);

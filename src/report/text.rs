@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     alert::{
-        Alert, Change, cut_middle_by, telling, visible,
+        Alert, Change, contain, cut_middle_by, telling, visible,
         words::{self, Phrase, Piece},
     },
     event::Facts,
@@ -48,25 +48,13 @@ fn whole(out: &mut String, alert: &Alert, style: Style) {
     }
     evidence(out, alert, style);
     // Whoever copies a command wants it in one piece, so it is not wrapped.
-    labelled(
-        out,
-        style,
-        "do",
-        alert
-            .respond
-            .iter()
-            .map(|command| visible(command).into_owned()),
-    );
-    labelled(
-        out,
-        style,
-        "read",
-        alert
-            .rule
-            .references
-            .iter()
-            .map(|link| visible(link).into_owned()),
-    );
+    let shown = |text: &String| visible(text).into_owned();
+    labelled(out, style, "look", alert.respond.iter().map(shown));
+    // These change the cluster.
+    let contain = contain::commands(alert);
+    labelled(out, style, "contain", contain.iter().map(shown));
+    labelled(out, style, "runbook", alert.rule.runbook.iter().map(shown));
+    labelled(out, style, "read", alert.rule.references.iter().map(shown));
     trailer(out, alert, style);
 }
 

@@ -57,7 +57,7 @@ pub(super) struct FilterDraft {
 pub(super) fn read(document: &Document, lists: &Lists, problems: &Problems) -> Option<Draft> {
     let kind = kind(document, problems)?;
     let mut table = Table::root(document, problems, kind.words());
-    let head = head::read(&mut table);
+    let mut head = head::read(&mut table);
     let body = match kind {
         Kind::Rule => rule(&mut table, lists),
         Kind::Correlation => {
@@ -71,7 +71,13 @@ pub(super) fn read(document: &Document, lists: &Lists, problems: &Problems) -> O
     };
     head::ignore_rest(&mut table);
     table.finish();
-    let body = body.unwrap_or(Body::Broken);
+    let mut body = body.unwrap_or(Body::Broken);
+    // Alerts carry what is known of their rule, and not its block.
+    head.meta.runbook = match &mut body {
+        Body::Rule(rule) => rule.extension.runbook.take(),
+        Body::Correlation(correlation) => correlation.extension.runbook.take(),
+        Body::Filter(_) | Body::Skipped | Body::Broken | Body::Replaced => None,
+    };
     Some(Draft {
         file: Arc::clone(&document.file),
         head,

@@ -1,4 +1,4 @@
-//! Reads the `auditwatch:` block: enabled, novelty, rate, summary, respond.
+//! Reads the `auditwatch:` block: enabled, novelty, rate, summary, respond, contain, runbook.
 
 use super::{Extension, Novelty, Rate, Template, codes, field};
 use crate::{
@@ -48,7 +48,9 @@ pub(super) fn read(table: &mut Table<'_>, correlation: bool) -> Extension {
         summary: block
             .take("summary")
             .and_then(|node| template(&block, "summary", node)),
-        respond: respond(&mut block),
+        respond: commands(&mut block, "respond"),
+        contain: commands(&mut block, "contain"),
+        runbook: runbook(&mut block),
     };
     block.finish();
     extension
@@ -139,8 +141,33 @@ fn read_rate(mut table: Table<'_>) -> Option<Rate> {
     rate
 }
 
-fn respond(block: &mut Table<'_>) -> Vec<Template> {
-    let Some(node) = block.take("respond") else {
+/// A web address that can stand in any message as it is.
+fn runbook(block: &mut Table<'_>) -> Option<String> {
+    let text = block.text("runbook")?;
+    if is_plain_link(&text.value) {
+        return Some(text.value);
+    }
+    let message = "`runbook` is no web address that can stand in a message";
+    let problem = block.error("wrong-value", text.spot, message);
+    let help = format!(
+        "write it like https://wiki.example/runbooks/secrets, at most {LINK_MAX} characters, without spaces, quotes and brackets"
+    );
+    block.problems.add(problem.help(help));
+    None
+}
+
+/// The longest address that messages show.
+const LINK_MAX: usize = 300;
+
+/// Whether an address cannot be read as anything but an address, whatever shows it.
+pub fn is_plain_link(link: &str) -> bool {
+    let web = link.starts_with("https://") || link.starts_with("http://");
+    let is_plain = |b: u8| b.is_ascii_graphic() && !b"<>|`\"'()[]\\{}".contains(&b);
+    web && link.len() <= LINK_MAX && link.bytes().all(is_plain)
+}
+
+fn commands(block: &mut Table<'_>, key: &'static str) -> Vec<Template> {
+    let Some(node) = block.take(key) else {
         return Vec::new();
     };
     let nodes = match &node.value {
@@ -149,7 +176,7 @@ fn respond(block: &mut Table<'_>) -> Vec<Template> {
     };
     nodes
         .iter()
-        .filter_map(|node| template(block, "respond", node))
+        .filter_map(|node| template(block, key, node))
         .collect()
 }
 

@@ -14,8 +14,13 @@ pub struct Extension {
     pub rate: Option<Rate>,
     /// One sentence for the alert.
     pub summary: Option<Template>,
-    /// Commands for whoever reads the alert; filled values are quoted for a shell.
+    /// Commands for whoever reads the alert, which change nothing; filled values are quoted for a
+    /// shell.
     pub respond: Vec<Template>,
+    /// Commands that stop what goes on, and so change the cluster.
+    pub contain: Vec<Template>,
+    /// Where it stands what to do: a web address; moved into the rule's meta data.
+    pub runbook: Option<String>,
 }
 
 /// `novelty: {by: […], of: […], learn: 7d, forget: 30d}`

@@ -86,6 +86,7 @@ pub(super) fn read(table: &mut Table<'_>) -> Head {
         status: status.map(|status| status.value).unwrap_or_default(),
         severity,
         tags: texts(table.texts("tags")),
+        runbook: None,
         references: texts(table.texts("references")),
         false_positives: texts(table.texts("falsepositives")),
     };

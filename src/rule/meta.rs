@@ -67,6 +67,8 @@ pub struct RuleMeta {
     pub severity: Severity,
     /// Sigma `tags`.
     pub tags: Vec<String>,
+    /// `runbook` of the `auditwatch` block: where it stands what to do.
+    pub runbook: Option<String>,
     /// Sigma `references`: links for whoever reads the alert.
     pub references: Vec<String>,
     /// Sigma `falsepositives`.

@@ -101,16 +101,41 @@ impl Template {
     /// The text with values in their places. `look_up` gives a field's value; `?` stands for an
     /// absent one. Control characters of values are left out.
     pub fn fill(&self, look_up: &dyn Fn(&Field) -> Option<String>, extras: &Extras) -> String {
-        self.fill_with(look_up, extras, |value| value)
+        self.fill_with(look_up, extras, |value| harmless(&value))
     }
 
-    /// The same for a POSIX shell: a value is quoted unless it is plain.
+    /// The same for a shell, exactly: a value is quoted unless it is plain, with characters that
+    /// are not seen spelled out, so that the command is about what the value names and nothing
+    /// that looks like it. A value that would be taken for an option (somebody called a binding
+    /// `--all`) makes the command a comment.
     pub fn fill_shell(
         &self,
         look_up: &dyn Fn(&Field) -> Option<String>,
         extras: &Extras,
     ) -> String {
-        self.fill_with(look_up, extras, quoted)
+        let command = self.fill_with(look_up, extras, |value| quoted(&value));
+        if self.starts_an_option(look_up) {
+            return format!("# a name begins with - and would be an option: {command}");
+        }
+        command
+    }
+
+    /// Whether a value stands at the start of a word and begins as options do.
+    fn starts_an_option(&self, look_up: &dyn Fn(&Field) -> Option<String>) -> bool {
+        let mut before = ' ';
+        self.parts.iter().any(|part| {
+            let is_start = before == ' ';
+            before = match part {
+                Part::Text(text) => text.chars().next_back().unwrap_or(before),
+                _ => 'x',
+            };
+            match part {
+                Part::Field(field) if is_start => {
+                    look_up(field).is_some_and(|value| value.starts_with('-'))
+                }
+                _ => false,
+            }
+        })
     }
 
     fn fill_with(
@@ -124,7 +149,7 @@ impl Template {
             match part {
                 Part::Text(text) => out.push_str(text),
                 Part::Field(field) => match look_up(field) {
-                    Some(value) => out.push_str(&shown(harmless(&value))),
+                    Some(value) => out.push_str(&shown(value)),
                     None => out.push('?'),
                 },
                 Part::Count => {
@@ -151,10 +176,6 @@ impl Template {
 /// Callers of the API server choose these values: no character of them may act on a terminal or
 /// turn the text around.
 fn harmless(value: &str) -> String {
-    let acts = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{061c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
-    };
     let mut kept = value.chars().filter(|c| !acts(*c));
     let mut out: String = kept.by_ref().take(VALUE_MAX).collect();
     if kept.next().is_some() {
@@ -163,13 +184,43 @@ fn harmless(value: &str) -> String {
     out
 }
 
-fn quoted(value: String) -> String {
+/// Whether a character is not seen, or acts on a terminal or on its neighbours.
+fn acts(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'
+            | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// At most [`VALUE_MAX`] characters of a value for a shell: as it is, in quotes, or in the quotes
+/// of bash and zsh in which characters can be spelled out.
+pub fn quoted(value: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"@%+=:,./_-".contains(&b);
-    if !value.is_empty() && value.bytes().all(plain) {
-        value
-    } else {
-        format!("'{}'", value.replace('\'', r"'\''"))
+    let mut value: String = value.chars().take(VALUE_MAX + 1).collect();
+    if value.chars().count() > VALUE_MAX {
+        // No such name is there, so a command about it does nothing.
+        value.pop();
+        value.push('…');
     }
+    if !value.is_empty() && value.bytes().all(plain) {
+        return value;
+    }
+    if !value.chars().any(acts) {
+        return format!("'{}'", value.replace('\'', r"'\''"));
+    }
+    let mut out = "$'".to_owned();
+    for c in value.chars() {
+        // Writing to a String succeeds.
+        match c {
+            '\'' | '\\' => out.extend(['\\', c]),
+            c if acts(c) && u32::from(c) > 0xffff => _ = write!(out, "\\U{:08x}", u32::from(c)),
+            c if acts(c) => _ = write!(out, "\\u{:04x}", u32::from(c)),
+            c => out.push(c),
+        }
+    }
+    out.push('\'');
+    out
 }
 
 impl fmt::Display for Template {
@@ -226,13 +277,32 @@ mod tests {
             ("a b", "'a b'"),
             ("$(reboot)", "'$(reboot)'"),
             ("it's", r"'it'\''s'"),
-            ("a\nb\u{1b}[2J\u{202e}", "'ab[2J'"),
-            ("--as=x;id", "'--as=x;id'"),
+            (
+                "a\nb\u{1b}[2J\u{202e}'\\",
+                r"$'a\u000ab\u001b[2J\u202e\'\\'",
+            ),
+            ("tag\u{e0041}", r"$'tag\U000e0041'"),
+            (
+                "--all",
+                "# a name begins with - and would be an option: --all",
+            ),
         ] {
             assert_eq!(fill("{{ principal }}", Some(value), true), shown, "{value}");
         }
-        let long = fill("{{ principal }}", Some(&"x".repeat(10_000)), false);
-        assert_eq!(long.chars().count(), VALUE_MAX + 1);
+        for shell in [false, true] {
+            let long = fill("{{ principal }}", Some(&"x".repeat(10_000)), shell);
+            assert!(long.chars().count() <= VALUE_MAX + 3, "{long}");
+        }
+        let value = Some("-x");
+        assert_eq!(
+            fill("kubectl --as={{ principal }}", value, true),
+            "kubectl --as=-x"
+        );
+        let told = fill("kubectl delete {{ verb }}", value, true);
+        assert!(
+            told.starts_with("# ") && told.ends_with(": kubectl delete -x"),
+            "{told}"
+        );
     }
 
     #[test]

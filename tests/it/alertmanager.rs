@@ -218,6 +218,7 @@ fn alert(script: usize, name: &str, life: u32, status: Status, updated_at: Time)
         status: String::new(),
         severity: severity(name),
         tags: Vec::new(),
+        runbook: None,
         references: Vec::new(),
         false_positives: Vec::new(),
     };
@@ -258,6 +259,7 @@ fn alert(script: usize, name: &str, life: u32, status: Status, updated_at: Time)
         why: String::new(),
         summary: String::new(),
         respond: Vec::new(),
+        contain: Vec::new(),
         evidence: Vec::new(),
         is_thinned: false,
         evicted: false,

@@ -11,13 +11,18 @@ use serde_json::Value;
 
 use super::program::{answer, program};
 
-/// Takes as many bodies as there are statuses to answer with, and gives them back.
-fn receiver(answers: &'static [&'static str]) -> (String, thread::JoinHandle<Vec<Value>>) {
+/// Takes as many bodies as there are statuses (and bodies) to answer with, and gives them back.
+fn receiver(
+    answers: &'static [(&'static str, &'static str)],
+) -> (String, thread::JoinHandle<Vec<Value>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}/hook", listener.local_addr().unwrap());
+    let url = format!(
+        "http://{}/hook/CanarySecret9",
+        listener.local_addr().unwrap()
+    );
     let told = thread::spawn(move || {
         let mut told = Vec::new();
-        for status in answers {
+        for (status, body) in answers {
             let mut reader = BufReader::new(listener.accept().unwrap().0);
             let mut length = 0;
             loop {
@@ -31,11 +36,13 @@ fn receiver(answers: &'static [&'static str]) -> (String, thread::JoinHandle<Vec
                     break;
                 }
             }
-            let mut body = vec![0; length];
-            reader.read_exact(&mut body).unwrap();
-            told.push(serde_json::from_slice(&body).unwrap());
-            let answer =
-                format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            let mut message = vec![0; length];
+            reader.read_exact(&mut message).unwrap();
+            told.push(serde_json::from_slice(&message).unwrap());
+            let length = body.len();
+            let answer = format!(
+                "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+            );
             reader.get_mut().write_all(answer.as_bytes()).unwrap();
         }
         told
@@ -46,8 +53,8 @@ fn receiver(answers: &'static [&'static str]) -> (String, thread::JoinHandle<Vec
 #[test]
 fn a_receiver_is_tried() {
     let folder = tempfile::tempdir().unwrap();
-    let (soc, told) = receiver(&["200 OK", "200 OK"]);
-    let (no, refused) = receiver(&["401 Unauthorized"]);
+    let (soc, told) = receiver(&[("200 OK", ""), ("200 OK", "thanks")]);
+    let (no, refused) = receiver(&[("401 Unauthorized", "no /hook/CanarySecret9 here")]);
     let config = folder.path().join("auditwatch.yml");
     fs::write(
         &config,
@@ -66,7 +73,7 @@ fn a_receiver_is_tried() {
         (good.code, good.stdout.as_str()),
         (
             0,
-            "soc (webhook) took the test alert, and that it is over\n"
+            "soc (webhook) took the test alert, and that it is over; it answered: 200, then 200 thanks\n"
         ),
         "{}",
         good.stderr
@@ -93,7 +100,9 @@ fn a_receiver_is_tried() {
         "{}",
         bad.stderr
     );
-    assert!(!bad.stderr.contains("/hook"), "{}", bad.stderr);
+    let shown = "; it answered: 401 no [secret] here";
+    assert!(bad.stderr.contains(shown), "{}", bad.stderr);
+    assert!(!bad.stderr.contains("Canary"), "{}", bad.stderr);
     refused.join().unwrap();
 
     let unknown = run(&["sock"]);
@@ -103,4 +112,82 @@ fn a_receiver_is_tried() {
             .stderr
             .contains("there is no receiver `sock`; did you mean `soc`?")
     );
+}
+
+/// What would be sent is printed on stdout and nothing is sent: by the routes and groups of the
+/// configuration when there are events, made up when there are none.
+#[test]
+fn a_message_is_looked_at_before_it_is_sent() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        path
+    };
+    file(
+        "url",
+        "https://hooks.slack.com/services/T0/B0/CanarySlackSecret",
+    );
+    file("key", "CanaryPagerKey");
+    let config = file(
+        "auditwatch.yml",
+        "receivers:
+  - {name: soc, slack: {url_file: url}}
+  - {name: pager, pagerduty: {routing_key_file: key}, send_resolved: false}
+route: {receiver: soc, routes: [{matchers: [severity=critical], receiver: pager}]}
+",
+    );
+    let preview = |receiver: &str, more: &[&str]| {
+        let mut command = program();
+        command.args(["notify", "preview", "--receiver", receiver, "--config"]);
+        let answer = answer(command.arg(&config).args(more), b"");
+        for shown in [&answer.stdout, &answer.stderr] {
+            assert!(!shown.contains("Canary"), "{shown}");
+        }
+        answer
+    };
+    let slack = preview("soc", &[]);
+    assert_eq!(
+        (slack.code, slack.objects().len()),
+        (0, 2),
+        "{}",
+        slack.stderr
+    );
+    let title = &slack.objects()[0]["blocks"][0]["text"]["text"];
+    assert_eq!(title, "🔴 HIGH: Full power over the cluster granted");
+    assert!(
+        slack
+            .stderr
+            .contains("POST https://hooks.slack.com/[secret]\n"),
+        "{}",
+        slack.stderr
+    );
+    let pager = preview("pager", &[]);
+    assert_eq!(pager.objects().len(), 1);
+    assert_eq!(pager.objects()[0]["routing_key"], "[secret]");
+
+    let log = "sample-logs/impersonation-and-escalation.jsonl.gz";
+    let some = preview("soc", &["--events", log, "--limit", "1"]);
+    assert_eq!(some.objects().len(), 1);
+    assert!(
+        some.stderr.contains(" more would follow; see --limit"),
+        "{}",
+        some.stderr
+    );
+    let quiet = preview("pager", &["--events", "sample-logs/quiet.jsonl.gz"]);
+    assert_eq!((quiet.code, quiet.stdout.as_str()), (0, ""));
+    assert!(
+        quiet.stderr.contains("nothing would be sent to pager"),
+        "{}",
+        quiet.stderr
+    );
+
+    let wrong = preview("sock", &[]);
+    assert_eq!(wrong.code, 2);
+    assert!(
+        wrong
+            .stderr
+            .contains("there is no receiver `sock`; did you mean `soc`?")
+    );
+    assert_eq!(preview("soc", &["--events", "no-such-file"]).code, 3);
 }

@@ -29,6 +29,15 @@ impl Answer {
             .collect()
     }
 
+    /// The same where a line may be a list of objects.
+    pub(crate) fn objects_or_lists(&self) -> Vec<Value> {
+        let flat = self.objects().into_iter().flat_map(|value| match value {
+            Value::Array(all) => all,
+            one => vec![one],
+        });
+        flat.collect()
+    }
+
     /// The line of `--stats json`, which is the last on stderr. All that was received must be
     /// accounted for in it.
     pub(crate) fn stats(&self) -> Value {

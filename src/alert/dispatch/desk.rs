@@ -1,9 +1,13 @@
 //! What is decided for one receiver: whether there is something to tell it, and in which words.
 
-use std::{cmp::Reverse, collections::BTreeSet, sync::Arc};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{
-    Notification, Principals, Reason, Tally,
+    Ack, Notification, Principals, Reason, Tally,
     group::{Group, Known, Member, Told},
     limit::{Limiter, Rate},
     tree::Route,
@@ -90,6 +94,8 @@ pub(super) struct View<'v> {
     pub(super) firing: Vec<&'v Member>,
     /// Members that are over, and whether they are hidden.
     pub(super) ended: Vec<(&'v Member, bool)>,
+    /// Who took care of which alert.
+    pub(super) acks: &'v BTreeMap<Box<str>, Ack>,
     /// Whether all that go on have been acknowledged.
     pub(super) all_acked: bool,
 }
@@ -366,6 +372,7 @@ impl Desk {
             firing,
             resolved,
             principals,
+            acked: BTreeMap::new(),
             stands_for,
             missed,
         };
@@ -410,6 +417,10 @@ impl View<'_> {
         }
         ranked.truncate(shown);
         let alerts = ranked.iter().map(|(_, member)| Arc::clone(&member.alert));
+        let acked = ranked.iter().filter_map(|(_, member)| {
+            let ack = self.acks.get(&member.alert.id)?;
+            Some((member.alert.id.clone(), ack.clone()))
+        });
         let mut notification = Notification {
             id: "".into(),
             receiver: Arc::clone(receiver),
@@ -424,6 +435,7 @@ impl View<'_> {
             firing,
             resolved,
             principals,
+            acked: acked.collect(),
             stands_for: 1,
             missed: self.group.unlisted.total(),
         };

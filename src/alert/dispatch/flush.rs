@@ -65,6 +65,7 @@ impl Dispatcher {
             route,
             group,
             now: self.now,
+            acks: &self.acks,
             all_acked: firing
                 .iter()
                 .all(|member| self.acks.contains_key(&member.alert.id)),

@@ -57,6 +57,15 @@ impl Matcher {
         })
     }
 
+    /// A matcher of labels that have exactly this value.
+    pub fn equal(name: &str, value: &str) -> Self {
+        Self {
+            name: name.into(),
+            value: value.into(),
+            test: Test::Equal,
+        }
+    }
+
     /// Whether the labels meet it. A label that is not there is empty.
     pub fn matches(&self, labels: &Labels) -> bool {
         let value = labels.get(&self.name);

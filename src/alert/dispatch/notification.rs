@@ -9,7 +9,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::Labels;
+use super::{Ack, Labels};
 use crate::{
     alert::{Alert, Change, Status},
     rule::Severity,
@@ -177,6 +177,8 @@ pub struct Notification {
     pub resolved: Tally,
     /// Who acts most in all of these.
     pub principals: Principals,
+    /// Who took care of the shown alerts, by their ids.
+    pub acked: BTreeMap<Box<str>, Ack>,
     /// How many notifications this one stands for, when there were too many: 1 mostly.
     pub stands_for: u64,
     /// How many notifications the receiver missed before this one because they were dropped.
@@ -211,6 +213,7 @@ impl Notification {
             firing,
             resolved,
             principals: Principals::of(std::iter::once(&**alert)),
+            acked: BTreeMap::new(),
             stands_for: 1,
             missed,
         };

@@ -13,7 +13,7 @@ fn a_match_alone() {
     let mut bench = Bench::new(&rule(
         "secrets",
         "objectRef.resource: secrets",
-        "auditwatch:\n  summary: '{{ principal }} read {{ objectRef.resource }}'\n  respond: ['kubectl auth can-i --list --as={{ principal }}']",
+        "auditwatch:\n  summary: '{{ principal }} read {{ objectRef.resource }}'\n  respond: ['kubectl auth can-i --list --as={{ principal }}']\n  contain: ['kubectl delete pod {{ credential.pod }}', 'kubectl delete {{ objectRef.resource }} x']",
     ));
     let told = told(&mut bench, &[get("a", "eve smith", "secrets", 200, 1.0)]);
     assert_eq!(short(&told[0]), "secrets [] a");
@@ -23,6 +23,13 @@ fn a_match_alone() {
         told[0].respond,
         ["kubectl auth can-i --list --as='eve smith'"]
     );
+    assert_eq!(
+        told[0].contain.len(),
+        1,
+        "no pod is known: {:?}",
+        told[0].contain
+    );
+    assert!(told[0].contain[0].starts_with("kubectl delete secrets "));
     assert_eq!((told[0].count, told[0].time()), (1, at(1)));
 }
 

@@ -37,7 +37,8 @@ HIGH      Many requests refused to one principal
           11:05:03.000  403  /api/v1/namespaces/payments/secrets/key-3  00000000-0000
           … and 5 more
           11:05:09.000  403  /api/v1/namespaces/payments/secrets/key-9  00000000-0000
-  do      kubectl auth can-i --list --as='system:serviceaccount:shop:web'
+  look    kubectl auth can-i --list --as='system:serviceaccount:shop:web'
+  contain kubectl -n shop delete serviceaccount web  # ends all its tokens; make it anew afterwards
   read    https://attack.mitre.org/techniques/T1613/
           rule forbidden-burst, alert ID
 
@@ -90,7 +91,7 @@ HIGH      Many requests refused to one principal
           11:05:03  403  user-3@acme.example   198.51.100.7  /api/v…key-3  00000000-0000
           … and 7 more
           11:05:11  403  user-11@acme.example  198.51.100.9  /api/v…ey-11  00000000-0000
-  do      kubectl auth can-i --list --as=''
+  look    kubectl auth can-i --list --as=''
   read    https://attack.mitre.org/techniques/T1613/
           rule forbidden-burst, alert ID
 
@@ -117,7 +118,8 @@ fn hostile_names_stay_in_their_place() {
   why     <!channel>\x1b[2J\u{202e}*x*`y`\n& \u{9b}31m<https://evil.example|click>
   cluster prod-eu
   seen    11:05:00.000  403  "<!channel>\x1b[2J\u{202e}*x…ttps://evil.example|click>"  <!channel>\x1
-  do      kubectl get '<!channel>\x1b[2J\u{202e}*x*`y`\n& \u{9b}31m<https://evil.example|click>'
+  look    kubectl get '<!channel>\x1b[2J\u{202e}*x*`y`\n& \u{9b}31m<https://evil.example|click>'
+  contain kubectl delete '<!channel>\x1b[2J\u{202e}*x*`y`\n& \u{9b}31m<https://evil.example|click>'
   read    https://attack.mitre.org/techniques/T1613/
           rule cluster-admin-binding, alert ID
 
@@ -168,12 +170,12 @@ proptest! {
         let text = text(&Change::Fired(samples::fired(detection)), plain(columns));
         for line in text.lines() {
             prop_assert!(!line.chars().any(is_hidden));
-            let whole = ["  do", "  rule"].iter().any(|start| line.starts_with(start))
+            let whole = ["  look", "  contain", "  rule"].iter().any(|start| line.starts_with(start))
                 || line.contains("rule cluster-admin-binding, alert ");
             prop_assert!(width(line) <= columns.max(Style::WIDTH_MIN) || whole, "{line}");
             let label: String = line.chars().take(MARGIN).collect();
             let labels = ["CRITICAL", "", "who", "what", "from", "with", "when", "why", "cluster",
-                "seen", "do", "read"];
+                "seen", "look", "contain", "read"];
             prop_assert!(labels.contains(&label.trim()), "{line}");
         }
     }

@@ -388,6 +388,26 @@ fn each_mistake_in_a_document() {
 }
 
 #[test]
+fn mistakes_in_what_people_are_told_to_do() {
+    let sound = rule("  s: {verb: get}\n  condition: s\n");
+    for (block, expected) in [
+        (
+            "contain: ['a {{ vreb }}']",
+            "error[unknown-field]: there is no field `vreb`",
+        ),
+        ("runbook: wiki/secrets", "`runbook` is no web address"),
+        (
+            "runbook: 'https://wiki/a|b'",
+            "write it like https://wiki.example/runbooks",
+        ),
+    ] {
+        let text = sound.clone() + &format!("auditwatch: {{{block}}}\n");
+        let report = report(&[("r.yml", &text)]);
+        assert!(report.contains(expected), "{text}\n{report}");
+    }
+}
+
+#[test]
 fn list_files_are_checked() {
     for (text, expected) in [
         ("- a\n", "a list file must be a mapping"),
