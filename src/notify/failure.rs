@@ -93,7 +93,7 @@ pub struct Failure {
     pub what: String,
     /// What the operator should look at.
     pub check: &'static str,
-    /// The receiver's answer as [`shown`](super::http::Answer::shown), for whoever tries it by
+    /// The receiver's answer as shown to people, for whoever tries it by
     /// hand; no log has it. Empty when there was none.
     pub answer: String,
 }

@@ -193,7 +193,7 @@ fn acts(c: char) -> bool {
             | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// At most [`VALUE_MAX`] characters of a value for a shell: as it is, in quotes, or in the quotes
+/// At most `VALUE_MAX` characters of a value for a shell: as it is, in quotes, or in the quotes
 /// of bash and zsh in which characters can be spelled out.
 pub fn quoted(value: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"@%+=:,./_-".contains(&b);
