@@ -11,7 +11,7 @@ use super::{
     overrides::{Given, mapping, text},
     section::{Place, Reading, Section, Setting},
     settings::{ReceiverSettings, ReceiverTarget},
-    targets,
+    targets, templates,
 };
 use crate::{
     alert::dispatch::{GroupBy, Matchers, Rate, Repeats, Route, Style, Telling},
@@ -64,20 +64,21 @@ impl ReceiverSettings {
     /// # Errors
     /// When the URL cannot be used; validated settings have seen to it that it can.
     pub fn build(&self, client: &reqwest::Client) -> Result<Receiver, BuildError> {
+        let words = self.templates.clone();
         let integration = match &self.target {
             ReceiverTarget::Slack(url) => {
-                Integration::Slack(notify::Slack::new(client, url.clone())?)
+                Integration::Slack(notify::Slack::new(client, url.clone())?.worded(words))
             }
             ReceiverTarget::SlackApi { token, channel } => {
                 let (url, token) = (notify::slack_api::URL, token.clone());
                 let slack = notify::SlackApi::new(client, url, token, channel.clone())?;
-                Integration::SlackApi(slack)
+                Integration::SlackApi(slack.worded(words))
             }
             ReceiverTarget::Webhook { url, keys } => {
                 let keys = keys.iter().flat_map(|keys| keys.expose().lines());
                 let keys = keys.filter_map(|key| SigningKey::parse(key).ok()).collect();
                 let webhook = notify::Webhook::new(client, url.clone())?;
-                Integration::Webhook(webhook.signed(keys))
+                Integration::Webhook(webhook.signed(keys).worded(words))
             }
             ReceiverTarget::AlertLog {
                 path,
@@ -92,18 +93,18 @@ impl ReceiverSettings {
             }
             ReceiverTarget::PagerDuty { url, key } => {
                 let pager = notify::PagerDuty::new(client, url.clone(), key.clone())?;
-                Integration::PagerDuty(pager)
+                Integration::PagerDuty(pager.worded(words))
             }
             ReceiverTarget::Teams(url) => {
-                Integration::Teams(notify::Teams::new(client, url.clone())?)
+                Integration::Teams(notify::Teams::new(client, url.clone())?.worded(words))
             }
             ReceiverTarget::Opsgenie { url, key } => {
                 let opsgenie = notify::Opsgenie::new(client, url.clone(), key.clone())?;
-                Integration::Opsgenie(opsgenie)
+                Integration::Opsgenie(opsgenie.worded(words))
             }
             ReceiverTarget::Email(settings) => {
                 let email = notify::Email::new(settings.as_ref().clone());
-                Integration::Email(Box::new(email.map_err(BuildError::Client)?))
+                Integration::Email(Box::new(email.map_err(BuildError::Client)?.worded(words)))
             }
             ReceiverTarget::Syslog {
                 host,
@@ -319,6 +320,8 @@ fn receiver(
             reading.add(problem.help("write one receiver for each"));
         }
     }
+    let kind = targets.first().map(|(kind, _)| *kind);
+    let templates = templates::read(&mut table, kind.unwrap_or_default());
     table.finish();
     let (kind, target) = targets.into_iter().next()?;
     let settings = ReceiverSettings {
@@ -328,6 +331,7 @@ fn receiver(
         send_resolved: send_resolved.is_none_or(|value| value.value),
         send_updates: send_updates.map(|value| value.value),
         rate: rate.map(|rate| rate.value),
+        templates,
     };
     let place = Place {
         file: Arc::clone(file),
@@ -444,6 +448,7 @@ fn usable(
         send_resolved: true,
         send_updates: None,
         rate: None,
+        templates: notify::Templates::default(),
     };
     match notify::client().and_then(|client| probe.build(&client)) {
         Ok(_) => Some(url),

@@ -24,6 +24,7 @@ mod slack;
 pub mod slack_api;
 mod syslog;
 mod teams;
+pub mod template;
 mod webhook;
 mod worker;
 
@@ -44,6 +45,7 @@ pub use slack::Slack;
 pub use slack_api::SlackApi;
 pub use syslog::{Syslog, Transport};
 pub use teams::Teams;
+pub use template::Templates;
 pub use webhook::{SigningKey, Webhook};
 pub use worker::read_payload;
 

@@ -139,7 +139,7 @@ proptest! {
     #[test]
     fn nothing_breaks_out(value in prop_oneof![any::<String>(), "[\r\n:<>&\"' aBcc@x]{0,300}", Just("\r\nBcc: evil@example.com\r\n\r\n<script>".to_owned())]) {
         let told = hostile(&value);
-        let mail = mail(&told, &settings(25)).unwrap();
+        let mail = mail(&told, &settings(25), &Templates::default()).unwrap();
         let text = String::from_utf8(mail.formatted()).unwrap();
         let (headers, _) = text.split_once("\r\n\r\n").unwrap();
         let names: Vec<&str> = headers.lines().filter(|line| !line.starts_with([' ', '\t'])).map(|line| line.split(':').next().unwrap()).collect();
