@@ -59,12 +59,17 @@ pub(super) const LEVELS: [(&str, Severity); 5] = [
 ];
 
 impl ReceiverSettings {
-    /// Makes the receiver. `client` is shared by all.
+    /// Makes the receiver. `client` is shared by all that have no CA of their own.
     ///
     /// # Errors
     /// When the URL cannot be used; validated settings have seen to it that it can.
     pub fn build(&self, client: &reqwest::Client) -> Result<Receiver, BuildError> {
         let words = self.templates.clone();
+        let own = match &self.ca {
+            Some(ca) => notify::client_trusting(ca)?,
+            None => client.clone(),
+        };
+        let client = &own;
         let integration = match &self.target {
             ReceiverTarget::Slack(url) => {
                 Integration::Slack(notify::Slack::new(client, url.clone())?.worded(words))
@@ -103,7 +108,7 @@ impl ReceiverSettings {
                 Integration::Opsgenie(opsgenie.worded(words))
             }
             ReceiverTarget::Email(settings) => {
-                let email = notify::Email::new(settings.as_ref().clone());
+                let email = notify::Email::new(settings.as_ref().clone(), self.ca.as_ref());
                 Integration::Email(Box::new(email.map_err(BuildError::Client)?.worded(words)))
             }
             ReceiverTarget::Syslog {
@@ -112,7 +117,8 @@ impl ReceiverSettings {
                 transport,
                 format,
             } => {
-                let syslog = notify::Syslog::new(host, *port, *transport, *format);
+                let syslog =
+                    notify::Syslog::new(host, *port, *transport, *format, self.ca.as_ref());
                 Integration::Syslog(syslog.map_err(BuildError::Client)?)
             }
         };
@@ -322,6 +328,7 @@ fn receiver(
     }
     let kind = targets.first().map(|(kind, _)| *kind);
     let templates = templates::read(&mut table, kind.unwrap_or_default());
+    let ca = private_ca(&mut table, reading);
     table.finish();
     let (kind, target) = targets.into_iter().next()?;
     let settings = ReceiverSettings {
@@ -332,6 +339,7 @@ fn receiver(
         send_updates: send_updates.map(|value| value.value),
         rate: rate.map(|rate| rate.value),
         templates,
+        ca,
     };
     let place = Place {
         file: Arc::clone(file),
@@ -449,6 +457,7 @@ fn usable(
         send_updates: None,
         rate: None,
         templates: notify::Templates::default(),
+        ca: None,
     };
     match notify::client().and_then(|client| probe.build(&client)) {
         Ok(_) => Some(url),
@@ -483,10 +492,9 @@ pub(super) fn secret(path: &Path) -> Result<String, String> {
     Ok(text)
 }
 
-/// The text of a file that holds secrets, one a line.
-pub(super) fn secret_lines(path: &Path) -> Result<String, String> {
+fn unreadable(path: &Path, error: &io::Error) -> String {
     let shown = path.display();
-    let told = |error: io::Error| match error.kind() {
+    match error.kind() {
         io::ErrorKind::NotFound => format!("the file `{shown}` does not exist"),
         io::ErrorKind::PermissionDenied => {
             format!(
@@ -494,7 +502,25 @@ pub(super) fn secret_lines(path: &Path) -> Result<String, String> {
             )
         }
         _ => format!("cannot read `{shown}`: {error}"),
-    };
+    }
+}
+
+/// `ca_file`: whom to trust besides the system's CAs.
+fn private_ca(table: &mut Table<'_>, reading: &Reading<'_>) -> Option<notify::Ca> {
+    let path = table.text("ca_file")?;
+    let path = reading.path("ca_file", Setting::new(table.file, path))?;
+    let text = fs::read_to_string(&path.value).map_err(|error| unreadable(&path.value, &error));
+    let read = text.and_then(|text| {
+        notify::Ca::parse(&text).map_err(|told| format!("`{}`: {told}", path.value.display()))
+    });
+    read.map_err(|message| reading.add(path.place.error("unusable-file", message)))
+        .ok()
+}
+
+/// The text of a file that holds secrets, one a line.
+pub(super) fn secret_lines(path: &Path) -> Result<String, String> {
+    let shown = path.display();
+    let told = |error: io::Error| unreadable(path, &error);
     if fs::metadata(path).map_err(told)?.len() > SECRET_BYTES_MAX {
         return Err(format!("`{shown}` is too long to hold a secret"));
     }

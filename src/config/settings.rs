@@ -90,6 +90,8 @@ pub struct ReceiverSettings {
     pub rate: Option<Rate>,
     /// What is told in other words than ours.
     pub templates: notify::Templates,
+    /// Whose certificates it may show besides those of the system's CAs.
+    pub ca: Option<notify::Ca>,
 }
 
 /// Where a receiver is.

@@ -7,11 +7,11 @@ use lettre::{
     message::{Mailbox, MultiPart, header},
     transport::smtp::{
         authentication::Credentials,
-        client::{Tls, TlsParameters},
+        client::{Certificate, Tls, TlsParameters},
     },
 };
 
-use super::{Failure, Preview, Reason, Templates};
+use super::{Ca, Failure, Preview, Reason, Templates};
 use crate::{
     alert::{
         brief::{Brief, cut_lines, mark},
@@ -75,10 +75,14 @@ impl std::fmt::Debug for Email {
 impl Email {
     /// # Errors
     /// When TLS cannot be set up for this host name.
-    pub fn new(settings: EmailSettings) -> Result<Self, String> {
+    pub fn new(settings: EmailSettings, ca: Option<&Ca>) -> Result<Self, String> {
         let tls = || {
-            TlsParameters::new(settings.host.clone())
-                .map_err(|error| format!("cannot set up TLS to `{}`: {error}", settings.host))
+            let told = |error| format!("cannot set up TLS to `{}`: {error}", settings.host);
+            let mut tls = TlsParameters::builder(settings.host.clone());
+            if let Some(ca) = ca {
+                tls = tls.add_root_certificate(Certificate::from_pem(ca.pem()).map_err(told)?);
+            }
+            tls.build().map_err(told)
         };
         let tls = match settings.encryption {
             Encryption::StartTls => Tls::Required(tls()?),

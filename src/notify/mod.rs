@@ -12,6 +12,7 @@
 
 mod alert_log;
 pub mod alertmanager;
+mod ca;
 mod email;
 mod failure;
 mod http;
@@ -34,9 +35,10 @@ use tokio::{task::JoinHandle, time::Instant};
 
 pub use alert_log::{AlertLog, Rotation};
 pub use alertmanager::Alertmanager;
+pub use ca::Ca;
 pub use email::{Email, EmailSettings, Encryption};
 pub use failure::{DropReason, Failure, Reason};
-pub use http::{BuildError, client};
+pub use http::{BuildError, client, client_trusting};
 pub use metrics::Metrics;
 pub use opsgenie::Opsgenie;
 pub use pagerduty::PagerDuty;
