@@ -146,18 +146,18 @@ fn several_things_together_and_in_order() {
     assert_eq!(
         whys(&[probe(0.0), grant(60.0), read(1_800.0)]),
         [
-            "'probe', 'grant' and 'use' within 30m",
+            "probe at 11:00:00, grant at 11:01:00 and use at 11:30:00 (within 30m)",
             "probe at 11:00:00, then grant at 11:01:00, then use at 11:30:00 (within 30m)"
         ]
     );
     assert_eq!(
         whys(&[grant(0.0), probe(60.0), read(90.0)]),
-        ["'probe', 'grant' and 'use' within 30m"]
+        ["grant at 11:00:00, probe at 11:01:00 and use at 11:01:30 (within 30m)"]
     );
     assert_eq!(
         whys(&[read(90.0), grant(60.0), probe(0.0)]),
         [
-            "'probe', 'grant' and 'use' within 30m",
+            "probe at 11:00:00, grant at 11:01:00 and use at 11:01:30 (within 30m)",
             "probe at 11:00:00, then grant at 11:01:00, then use at 11:01:30 (within 30m)"
         ],
         "arrival does not matter, event time does"
