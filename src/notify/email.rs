@@ -164,7 +164,7 @@ fn refused(error: &lettre::transport::smtp::Error) -> Failure {
             "the mail server did not answer in time",
             "is a firewall in between?",
         ),
-        None if error.is_tls() => Failure::passing(
+        None if error.is_tls() || super::http::is_tls(error) => Failure::passing(
             Reason::Connection,
             "no TLS connection to the mail server",
             "does it offer STARTTLS on this port, with a certificate that this machine trusts?",

@@ -342,7 +342,7 @@ fn deepest(error: &reqwest::Error) -> String {
     text
 }
 
-fn is_tls(error: &(dyn Error + 'static)) -> bool {
+pub(super) fn is_tls(error: &(dyn Error + 'static)) -> bool {
     if error.is::<rustls::Error>() {
         return true;
     }
