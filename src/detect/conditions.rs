@@ -331,7 +331,7 @@ impl Conditions {
                     continue;
                 };
                 if correlation.reports {
-                    let told = self.crossing(correlation, feed, met, step, evidence.clone());
+                    let told = self.crossing(correlation, (feed, key), met, step, evidence.clone());
                     let values = Values::new(plan, met.combination(), met.trace);
                     out.push(told::detection(
                         &correlation.meta,
@@ -356,7 +356,7 @@ impl Conditions {
     fn crossing(
         &self,
         correlation: &Correlation,
-        feed: Feed,
+        (feed, key): (Feed, Key),
         met: Met<'_>,
         step: Step,
         evidence: Vec<Arc<Trace>>,
@@ -366,7 +366,8 @@ impl Conditions {
             Member::Correlation(at) => self.rules.correlations[at].meta.title.as_str(),
         };
         let members: Vec<&str> = correlation.sources.iter().map(title).collect();
-        let chain = self.windows[feed.correlation].chain();
+        let newest = evidence.last().map_or(met.time, |trace| trace.time());
+        let steps = self.windows[feed.correlation].steps(key, newest);
         let fields = &correlation.sources[feed.source].key;
         let plan = &self.plan.rules[met.hit.rule as usize];
         Told {
@@ -379,7 +380,7 @@ impl Conditions {
                 timespan: Some(correlation.timespan),
                 threshold: Some(correlation.bounds.min),
             },
-            why: why::correlation(correlation, &members, chain, step),
+            why: why::correlation(correlation, &members, &steps, step),
         }
     }
 }

@@ -114,7 +114,7 @@ fn so_far(conditions: &Conditions, rule: &Correlation, look: &Look) -> String {
     let mut told = match rule.kind {
         Kind::Temporal => {
             let titles = titles(conditions, rule);
-            let is_met = |place: usize| look.tags.contains(&(place as u64));
+            let is_met = |place: usize| look.tags.contains_key(&(place as u64));
             let (met, open): (Vec<usize>, Vec<usize>) =
                 (0..titles.len()).partition(|place| is_met(*place));
             let name = |places: Vec<usize>| {

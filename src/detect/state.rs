@@ -168,12 +168,19 @@ impl Counting {
         Outcome { step, evidence }
     }
 
-    /// The times of the members in the chain that the last insert completed; empty for what has
-    /// no order.
-    pub(super) fn chain(&self) -> &[Time] {
+    /// Which members occurred, by their places, and when, in the order of time: in the tightest
+    /// chain through the newest insert, or in the timespan that ends at a moment. Empty for what
+    /// does not tell members apart.
+    pub(super) fn steps(&self, key: Key, at: Time) -> Vec<(usize, Time)> {
         match &self.window {
-            Window::Sequence(window) => window.chain(),
-            _ => &[],
+            Window::Sequence(window) => window.chain().iter().copied().enumerate().collect(),
+            Window::Members(window) => {
+                let tags = window.look(key, at).tags.into_iter();
+                let mut steps: Vec<_> = tags.map(|(tag, time)| (tag as usize, time)).collect();
+                steps.sort_by_key(|(place, time)| (*time, *place));
+                steps
+            }
+            Window::Count(_) | Window::Values(_) => Vec::new(),
         }
     }
 

@@ -12,12 +12,12 @@ use crate::{
 /// Why a rule reports that needs one event only.
 pub(super) const ONE_IS_ENOUGH: &str = "one such request is enough";
 
-/// Why a correlation reports. `members` are the titles of what it counts, in its order; `chain`
-/// says when each of them occurred, for a kind that has an order.
+/// Why a correlation reports. `members` are the titles of what it counts, in its order; `steps`
+/// are the places of those that occurred, and when, for a kind that tells them apart.
 pub(super) fn correlation(
     rule: &Correlation,
     members: &[&str],
-    chain: &[Time],
+    steps: &[(usize, Time)],
     step: Step,
 ) -> String {
     let (timespan, bounds) = (rule.timespan, rule.bounds);
@@ -58,21 +58,25 @@ pub(super) fn correlation(
             let limit = limit(bounds.min, bounds.max);
             format!("{number}{count} {noun} of {fields} within {timespan} ({limit})")
         }
-        Kind::Temporal if count >= members.len() as u64 => {
-            format!("{} within {timespan}", listed(&quoted(members)))
-        }
         Kind::Temporal => {
-            let limit = limit(bounds.min, bounds.max);
-            let members = listed(&quoted(members));
-            format!("{count} of {members} within {timespan} ({limit})")
+            let all = members.len() as u64;
+            let bound = if count >= all {
+                format!("within {timespan}")
+            } else {
+                let limit = limit(bounds.min, bounds.max);
+                format!("{count} of {all} within {timespan}, {limit}")
+            };
+            // Events that came late may have completed a timespan that ended before.
+            let steps = if steps.len() as u64 >= count {
+                listed(&dated(members, steps))
+            } else {
+                listed(&quoted(members))
+            };
+            format!("{steps} ({bound})")
         }
         Kind::TemporalOrdered => {
-            let steps: Vec<String> = members
-                .iter()
-                .zip(moments(chain))
-                .map(|(title, moment)| format!("{} at {moment}", lower(title)))
-                .collect();
-            format!("{} (within {timespan})", steps.join(", then "))
+            let steps = dated(members, steps).join(", then ");
+            format!("{steps} (within {timespan})")
         }
     }
 }
@@ -154,6 +158,23 @@ pub(super) fn listed<S: AsRef<str> + Borrow<str>>(names: &[S]) -> String {
         [one] => one.as_ref().to_owned(),
         [first @ .., last] => format!("{} and {}", first.join(", "), last.as_ref()),
     }
+}
+
+/// What occurred and when, each a part of a sentence: without the words before a colon with which
+/// all titles begin.
+fn dated(members: &[&str], steps: &[(usize, Time)]) -> Vec<String> {
+    let heading = |title: &&str| title.find(": ").map(|colon| title[..colon + 2].to_owned());
+    let heading = members.first().and_then(heading).unwrap_or_default();
+    let is_common = members.iter().all(|title| title.starts_with(&heading));
+    let begins = if is_common { heading.len() } else { 0 };
+    let times: Vec<Time> = steps.iter().map(|(_, time)| *time).collect();
+    let dated = steps.iter().zip(moments(&times));
+    dated
+        .filter_map(|((place, _), moment)| {
+            let title = members.get(*place)?.get(begins..)?;
+            Some(format!("{} at {moment}", lower(title)))
+        })
+        .collect()
 }
 
 /// Titles as words of a sentence, in quotation marks, because they are sentences themselves.
@@ -269,6 +290,25 @@ mod tests {
         assert_eq!(
             moments(&[at(0), at(86_400)]),
             ["2026-11-23 11:00:00", "2026-11-24 11:00:00"]
+        );
+    }
+
+    #[test]
+    fn steps_say_when_each_was() {
+        let at = |seconds: i64| Time::from_micros((1_795_431_600 + seconds) * 1_000_000);
+        let members = [
+            "Step: looked around",
+            "Step: took credentials",
+            "Step: got in",
+        ];
+        let steps = [(2, at(5)), (0, at(61))];
+        assert_eq!(
+            dated(&members, &steps),
+            ["got in at 11:00:05", "looked around at 11:01:01"]
+        );
+        assert_eq!(
+            dated(&["Probe", "Grant: wide"], &steps[1..]),
+            ["probe at 11:01:01"]
         );
     }
 

@@ -1,6 +1,6 @@
 //! What one key holds: occurrences in the order of event time, and how many there may be.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
@@ -96,8 +96,9 @@ pub(super) enum Goes {
 pub struct Look {
     /// Occurrences in the timespan that ends at the moment.
     pub count: u64,
-    /// What the window tells apart among them: values, or places of members.
-    pub tags: BTreeSet<u64>,
+    /// What the window tells apart among them, values or places of members, and when each of
+    /// these occurred first.
+    pub tags: BTreeMap<u64, Time>,
     /// How many are remembered that left the window before the moment.
     pub left: usize,
     /// When the last of these left.
@@ -155,7 +156,10 @@ impl<T, P> Ring<T, P> {
         let inside = || self.0.range(from..to.max(from));
         Look {
             count: inside().map(|one| u64::from(one.weight)).sum(),
-            tags: inside().filter_map(|one| tag(&one.tag)).collect(),
+            tags: inside()
+                .rev()
+                .filter_map(|one| Some((tag(&one.tag)?, one.time)))
+                .collect(),
             left: from,
             left_at: from.checked_sub(1).and_then(leaves),
             leaves_at: if from < to { leaves(from) } else { None },

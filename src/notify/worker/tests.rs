@@ -18,6 +18,8 @@ enum Does {
     Takes,
     Fails(Failure),
     Hangs,
+    /// Takes it after so long.
+    TakesAfter(Duration),
 }
 
 #[derive(Clone, Debug, Default)]
@@ -27,6 +29,8 @@ struct Scripted {
     attempts: Arc<Mutex<Vec<(u64, String, u64)>>>,
     /// Hangs when the script is at its end.
     dead: bool,
+    /// Answers 500 for so many seconds from the start.
+    broken: u64,
     start: Option<Instant>,
 }
 
@@ -66,11 +70,19 @@ impl Deliver for Scripted {
         let seconds = self.start.unwrap().elapsed().as_secs();
         let attempt = (seconds, told.alerts[0].id.to_string(), told.missed);
         self.attempts.lock().unwrap().push(attempt);
+        if seconds < self.broken {
+            let failure = Failure::passing(Reason::ServerError, "500", "look");
+            return Err(failure);
+        }
         let next = self.script.lock().unwrap().pop_front();
         match next.unwrap_or(if self.dead { Does::Hangs } else { Does::Takes }) {
             Does::Takes => Ok(()),
             Does::Fails(failure) => Err(failure),
             Does::Hangs => std::future::pending().await,
+            Does::TakesAfter(long) => {
+                sleep(long).await;
+                Ok(())
+            }
         }
     }
 }
@@ -190,6 +202,31 @@ async fn waits_as_long_as_it_is_asked_to() {
     sleep(Duration::from_secs(100)).await;
     assert_eq!(receiver.seen(), "a/0 b/0 b/0");
     assert_eq!(receiver.seconds(), [0, 0, 30]);
+}
+
+/// Whoever is away for a minute, or slow, is told of everything once, in order, and delays nobody.
+#[tokio::test(start_paused = true)]
+async fn a_receiver_that_fails_for_a_minute_or_is_slow_gets_everything() {
+    let slowly = Does::TakesAfter(Duration::from_secs(9));
+    let (mut broken, slow) = (Scripted::new([]), Scripted::new(vec![slowly; 40]));
+    let live = Scripted::new([]);
+    broken.broken = 60;
+    let receivers = [("broken", &broken), ("live", &live), ("slow", &slow)];
+    let running = Running::new(&receivers, Settings::default());
+    let ids: Vec<_> = (0..40).map(|id| id.to_string()).collect();
+    let all: Vec<_> = ids.iter().map(|id| format!("{id}/0")).collect();
+    let all = all.join(" ");
+    running.tell(&ids.iter().map(String::as_str).collect::<Vec<_>>());
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(live.seen(), all);
+    assert_eq!(running.notifier.shutdown(PATIENCE).await, []);
+    assert_eq!(slow.seen(), all);
+    assert!(slow.seconds().last().is_some_and(|last| *last == 39 * 9));
+    let seen = broken.seen();
+    let (tries, taken) = seen.split_at(seen.len() - all.len());
+    assert_eq!(taken, all);
+    assert!(!tries.is_empty() && tries.split_whitespace().all(|tried| tried == "0/0"));
+    assert_eq!(Running::metrics(&running.registry, "dropped"), [""; 0]);
 }
 
 #[tokio::test(start_paused = true)]
