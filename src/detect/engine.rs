@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{
     BaselineView, Detection, Observation, Settings, SourceId, Stats,
     conditions::{Conditions, Match},
+    lineage::Lineage,
     requests::{Requests, Seen, Sighting},
     sources::Sources,
     state::horizon,
@@ -38,6 +39,7 @@ pub struct Engine {
     pub(super) sources: Sources,
     pub(super) requests: Requests,
     pub(super) conditions: Conditions,
+    pub(super) lineage: Lineage,
     /// Whether all that is seen is normal, because somebody says so.
     is_learning: bool,
     pub(super) evaluated: u64,
@@ -53,6 +55,7 @@ impl Engine {
             sources: Sources::new(&settings),
             requests: Requests::new(&settings),
             conditions: Conditions::new(rules, settings),
+            lineage: Lineage::default(),
             is_learning: false,
             evaluated: 0,
             duplicate: 0,
@@ -86,6 +89,10 @@ impl Engine {
             _ if placed.is_late => Admission::Late,
             _ => Admission::Evaluated,
         };
+        if let (Some(minted), false) = (&observation.minted, sighting == Sighting::Repeat) {
+            self.lineage.remember(minted);
+        }
+        let told_before = out.len();
         if let (Sighting::New(handle), Some(recording)) = (sighting, &observation.recording) {
             let horizon = horizon(watermark, self.settings.lateness);
             let trust = match self.conditions.is_suspect(&observation.hits) {
@@ -106,6 +113,9 @@ impl Engine {
                 self.conditions
                     .meet(met, &mut |rule| requests.claim(handle, rule), out);
             }
+        }
+        for detection in &mut out[told_before..] {
+            self.lineage.tell(detection);
         }
         match admission {
             Admission::Evaluated => self.evaluated += 1,
@@ -182,6 +192,7 @@ impl Engine {
             long_requests: self.requests.long_len(),
             long_requests_evicted: self.requests.long_evicted(),
             sources: self.sources.len(),
+            mintings_forgotten: self.lineage.forgotten(),
             bytes: self.requests.bytes(),
             ..Stats::default()
         };
