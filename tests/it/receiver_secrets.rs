@@ -143,6 +143,18 @@ fn holds_none(place: &str, text: &str) {
     assert_eq!(found, None, "{place}");
 }
 
+/// What waits on the disk is the message, and not how it is sent.
+fn the_disk_holds_none(state: &Path) {
+    for entry in fs::read_dir(state).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() {
+            let bytes = fs::read(&path).unwrap();
+            let text = String::from_utf8_lossy(&bytes);
+            assert!(!text.contains(CANARY), "{}", path.display());
+        }
+    }
+}
+
 #[test]
 fn no_secret_of_a_receiver_is_told() {
     let folder = tempfile::tempdir().unwrap();
@@ -233,13 +245,5 @@ fn no_secret_of_a_receiver_is_told() {
         "stdout",
         &fs::read_to_string(folder.join("stdout")).unwrap(),
     );
-    // What waits on the disk is the message, and not how it is sent.
-    for entry in fs::read_dir(folder.join("state")).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_file() {
-            let bytes = fs::read(&path).unwrap();
-            let text = String::from_utf8_lossy(&bytes);
-            assert!(!text.contains(CANARY), "{}", path.display());
-        }
-    }
+    the_disk_holds_none(&folder.join("state"));
 }
