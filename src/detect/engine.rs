@@ -81,13 +81,13 @@ impl Engine {
             start_was_shown: placed.start_was_shown,
         };
         let sighting = self.requests.see(&seen, watermark);
+        let horizon = horizon(watermark, self.settings.lateness);
         let admission = match sighting {
             Sighting::Repeat => Admission::Duplicate,
             _ if placed.is_late => Admission::Late,
             _ => Admission::Evaluated,
         };
         if let (Sighting::New(handle), Some(recording)) = (sighting, &observation.recording) {
-            let horizon = horizon(watermark, self.settings.lateness);
             let trust = match self.conditions.is_suspect(&observation.hits) {
                 true => Trust::Suspect,
                 false if self.is_learning => Trust::Vouched,
@@ -101,30 +101,39 @@ impl Engine {
                     time: placed.time,
                     horizon,
                     trust,
+                    now,
                 };
                 let requests = &mut self.requests;
                 self.conditions
                     .meet(met, &mut |rule| requests.claim(handle, rule), out);
             }
         }
+        self.conditions.miss(horizon, now, out);
         match admission {
             Admission::Evaluated => self.evaluated += 1,
             Admission::Duplicate => self.duplicate += 1,
             Admission::Late => self.late += 1,
         }
         if (self.evaluated + self.duplicate + self.late).is_multiple_of(SWEEP_EVERY) {
-            self.conditions
-                .sweep(horizon(watermark, self.settings.lateness));
+            self.conditions.sweep(horizon);
         }
         admission
     }
 
     /// Says that nothing stamped before `floor` is expected any more from any source: time passes
-    /// although nothing arrives.
-    pub fn advance(&mut self, floor: Time) {
+    /// although nothing arrives. With `now` also by the clock, and what was heard and is not any
+    /// more is told.
+    pub fn advance(&mut self, floor: Time, now: Option<Time>, out: &mut Vec<Detection>) {
         self.sources.lift(floor);
-        self.conditions
-            .sweep(horizon(self.sources.watermark(), self.settings.lateness));
+        let horizon = horizon(self.sources.watermark(), self.settings.lateness);
+        self.conditions.sweep(horizon);
+        self.conditions.miss(horizon, now, out);
+    }
+
+    /// Nothing more comes, as at the end of an archive: tells of the silences that ended and that
+    /// something late might have filled until now.
+    pub fn finish(&mut self, out: &mut Vec<Detection>) {
+        self.conditions.finish(out);
     }
 
     /// From now on all that is seen is normal and learnt at once, or not any more. What comes with

@@ -6,7 +6,7 @@ use crate::{
     baseline::{Novel, Surge},
     rule::{Correlation, Kind, Rate},
     units::{Span, Time},
-    window::Step,
+    window::{Missing, Step},
 };
 
 /// Why a rule reports that needs one event only.
@@ -140,6 +140,27 @@ pub(super) fn rate(surge: &Surge, rate: &Rate) -> String {
         format!("{times:.0}")
     };
     format!("{count} requests in {every}, {times} times its usual {usual:.0}")
+}
+
+/// Why a silence reports: `heard every 10s for 3h, nothing from 10:02:11 to 10:09:40 (7m); more
+/// than 2m is a silence`.
+pub(super) fn silence<P>(missing: &Missing<P>, after: Span) -> String {
+    let run = &missing.run;
+    let heard = format!(
+        "heard every {} for {}, {} times",
+        coarse(run.pause().max(Span::from_secs(1))),
+        coarse(run.last.since(run.first)),
+        run.heard
+    );
+    let silence = match &missing.back {
+        Some((back, _)) => {
+            let ends = moments(&[run.last, *back]);
+            let length = coarse(back.since(run.last));
+            format!("nothing from {} to {} ({length})", ends[0], ends[1])
+        }
+        None => format!("nothing since {}", moments(&[run.last])[0]),
+    };
+    format!("{heard}, then {silence}; more than {after} is a silence")
 }
 
 fn limit(min: u64, max: Option<u64>) -> String {
