@@ -135,7 +135,7 @@ impl Baselines {
             add(stats, rate.stats(), rate.bytes());
         }
         if let Some(silence) = &self.silence {
-            stats.keys += silence.len();
+            stats.keys += silence.watched();
             stats.keys_evicted += silence.refused();
         }
     }

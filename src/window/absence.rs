@@ -8,7 +8,7 @@ use super::{Key, Owner, Rows, Unreadable, persist::read};
 use crate::units::{Span, Time};
 
 /// A run of fewer heartbeats says nothing about what comes next.
-const HEARD_MIN: u64 = 10;
+const HEARD_MIN: u64 = 6;
 
 /// A silence counts when it is at least so many times the usual pause.
 const PAUSES_MIN: i64 = 3;
@@ -217,7 +217,7 @@ impl<P: Clone> Absence<P> {
     }
 
     /// How many keys are watched.
-    pub fn len(&self) -> usize {
+    pub fn watched(&self) -> usize {
         self.keys.len()
     }
 
