@@ -145,7 +145,7 @@ impl Phrase {
 }
 
 /// Cuts whole lines out of the middle, so that no half of a command is left to be copied.
-fn cut_lines(text: &str, max: usize) -> String {
+pub fn cut_lines(text: &str, max: usize) -> String {
     const MARK: &str = "…";
     if text.chars().count() <= max {
         return text.to_owned();

@@ -25,6 +25,13 @@ fn by_caller(name: &str) -> Option<String> {
     if let Some(account) = name.strip_prefix("system:serviceaccount:") {
         let (namespace, account) = account.split_once(':')?;
         let plain = is_object_name(namespace) && is_object_name(account);
+        if is_of_the_platform(namespace) {
+            return plain.then(|| {
+                format!(
+                    "kubectl get rolebindings,clusterrolebindings -A -o wide | grep -F -- {namespace}/{account}  # take it out of what it should not have; the cluster may need the account itself"
+                )
+            });
+        }
         return plain.then(|| {
             format!(
                 "kubectl -n {namespace} delete serviceaccount {account}  # ends all its tokens; make it anew afterwards"
@@ -42,6 +49,15 @@ fn by_caller(name: &str) -> Option<String> {
     Some(format!(
         "kubectl get rolebindings,clusterrolebindings -A -o wide | grep -F -- {quoted}  # delete these, and lock the user where it logs in"
     ))
+}
+
+/// Whether what runs in a namespace is needed by everybody else, as its name goes: without its
+/// service account DNS, networking or admission could stop for the whole cluster.
+fn is_of_the_platform(namespace: &str) -> bool {
+    ["kube-", "openshift-"]
+        .iter()
+        .any(|start| namespace.starts_with(start))
+        || namespace.ends_with("-system")
 }
 
 /// Whether Kubernetes would take it for the name of a namespace, a service account or a node; what
@@ -69,6 +85,10 @@ mod tests {
                 "kubectl -n shop delete serviceaccount web  # ends all its tokens; make it anew afterwards",
             ),
             (
+                "system:serviceaccount:kube-system:coredns",
+                "kubectl get rolebindings,clusterrolebindings -A -o wide | grep -F -- kube-system/coredns  # take it out of what it should not have; the cluster may need the account itself",
+            ),
+            (
                 "system:node:worker-2",
                 "kubectl cordon worker-2  # then take the machine off the network",
             ),
@@ -86,6 +106,7 @@ mod tests {
             "system:serviceaccount:--all:web",
             "system:serviceaccount:shop:--all",
             "system:serviceaccount:shop:web;reboot",
+            "system:serviceaccount:kube-system:web;reboot",
             "system:serviceaccount:shop",
             "system:node:--all",
             "ali\u{200b}ce",

@@ -10,7 +10,7 @@ use serde_json::ser::{CharEscape, CompactFormatter, Formatter};
 
 use super::{Alert, Several, SharedOrigin, SharedTarget, contain, is_hidden};
 use crate::{
-    event::{CredentialFacts, Evidence, PrincipalFacts},
+    event::{CredentialFacts, Evidence, Minting, PrincipalFacts},
     units::Time,
 };
 
@@ -86,6 +86,19 @@ struct PrincipalJson<'a> {
 struct CredentialJson<'a> {
     id: &'a str,
     kind: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    minted: Option<MintingJson<'a>>,
+}
+
+/// How a token was made, and the token that was shown for it.
+#[derive(Serialize)]
+struct MintingJson<'a> {
+    by: &'a str,
+    at: Stamp,
+    from: Option<&'a str>,
+    audit_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    earlier: Option<Box<Self>>,
 }
 
 #[derive(Serialize)]
@@ -183,6 +196,20 @@ impl<'a> CredentialJson<'a> {
         Self {
             id: &credential.id,
             kind: credential.kind,
+            minted: credential.minted.as_deref().map(MintingJson::of),
+        }
+    }
+}
+
+impl<'a> MintingJson<'a> {
+    fn of(minting: &'a Minting) -> Self {
+        let earlier = minting.earlier.as_deref();
+        Self {
+            by: &minting.by,
+            at: Stamp(minting.at),
+            from: minting.from.as_deref(),
+            audit_id: &minting.audit_id,
+            earlier: earlier.map(Self::of).map(Box::new),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Alert, Alerts, Change, Settings};
 use crate::{
     detect::Detection,
-    event::{CredentialFacts, Evidence, Facts, OriginFacts, PrincipalFacts, TargetFacts},
+    event::{CredentialFacts, Evidence, Facts, Minting, OriginFacts, PrincipalFacts, TargetFacts},
     rule::{RuleMeta, Severity},
     units::{Span, Time},
 };
@@ -32,6 +32,7 @@ pub(crate) fn facts_at(seconds: i64) -> Arc<Facts> {
         credential: Some(Arc::new(CredentialFacts {
             id: "JTI=7d1e3c52-9f0a-4c0e-8a35-0d1f5a2b9e11".into(),
             kind: "token",
+            minted: None,
         })),
         origin: Arc::new(OriginFacts {
             ip: Some("198.51.100.7".into()),
@@ -143,6 +144,13 @@ pub(crate) fn hostile() -> Arc<Alert> {
     facts.credential = Some(Arc::new(CredentialFacts {
         id: evil.into(),
         kind: "other",
+        minted: Some(Arc::new(Minting {
+            by: evil.into(),
+            at: at(-60),
+            from: Some(evil.into()),
+            audit_id: evil.into(),
+            earlier: None,
+        })),
     }));
     Arc::make_mut(&mut facts.origin).client = evil.into();
     Arc::make_mut(&mut facts.origin).user_agent = evil.into();

@@ -67,7 +67,10 @@ impl Shared {
             .principal
             .take()
             .and_then(|common| both(common, &facts.principal));
-        keep(&mut self.credential, facts.credential.as_deref());
+        self.credential = self
+            .credential
+            .take()
+            .and_then(|common| same_credential(common, facts.credential.as_deref()?));
         self.origin.add(&facts.origin);
         self.target.add(&facts.target);
     }
@@ -80,6 +83,16 @@ fn both(mut common: PrincipalFacts, other: &PrincipalFacts) -> Option<PrincipalF
     keep(&mut common.impersonator, other.impersonator.as_ref());
     common.groups.retain(|group| other.groups.contains(group));
     Some(common)
+}
+
+/// That a token was minted may have come to be known only after its first use.
+fn same_credential(
+    mut common: CredentialFacts,
+    other: &CredentialFacts,
+) -> Option<CredentialFacts> {
+    let is_same = common.id == other.id && common.kind == other.kind;
+    common.minted = common.minted.or_else(|| other.minted.clone());
+    is_same.then_some(common)
 }
 
 impl SharedOrigin {
@@ -175,7 +188,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::alert::samples;
+    use crate::{alert::samples, event::Minting};
 
     #[test]
     fn keeps_what_all_have_in_common() {
@@ -208,6 +221,25 @@ mod tests {
         assert_eq!(
             (shared.origin.scope, shared.credential.is_some()),
             (Some("public"), true)
+        );
+
+        let minted = Arc::new(Minting {
+            by: "eve".into(),
+            at: first.evidence.time,
+            from: None,
+            audit_id: "1".into(),
+            earlier: None,
+        });
+        if let Some(credential) = &mut second.credential {
+            Arc::make_mut(credential).minted = Some(Arc::clone(&minted));
+        }
+        shared.add(&second);
+        shared.add(&first);
+        let credential = shared.credential.clone().unwrap();
+        assert_eq!(
+            credential.minted,
+            Some(minted),
+            "once known, it stays known"
         );
 
         Arc::make_mut(&mut second.principal).name = "mallory".into();

@@ -127,14 +127,41 @@ pub fn groups(alert: &Alert) -> Option<Phrase> {
     (!phrase.0.is_empty()).then_some(phrase)
 }
 
-/// With which credential, when all requests used the same.
+/// With which credential, when all requests used the same, and who minted it.
 pub fn credential(alert: &Alert) -> Option<Phrase> {
     let credential = alert.shared.credential.as_ref()?;
-    Some(
-        Phrase::default()
-            .ours(format!("{} ", credential.kind))
-            .theirs(&*credential.id),
-    )
+    let mut phrase = Phrase::default()
+        .ours(format!("{} ", credential.kind))
+        .theirs(&*credential.id);
+    let mut next = credential.minted.as_deref();
+    let mut lead = ", minted by ";
+    while let Some(minting) = next {
+        phrase = phrase.ours(lead).theirs(&*minting.by);
+        // Of a pod's own token its node is enough to know.
+        let is_of_pod = minting.by.starts_with("system:node:");
+        if let (Some(from), false) = (&minting.from, is_of_pod) {
+            phrase = phrase.ours(" from ").theirs(&**from);
+        }
+        phrase = phrase.ours(format!(" at {}", seconds(minting.at)));
+        if !is_of_pod {
+            phrase = phrase
+                .ours(" (audit id ")
+                .theirs(&*minting.audit_id)
+                .ours(")");
+        }
+        next = minting.earlier.as_deref();
+        lead = " with a token that was minted by ";
+    }
+    Some(phrase)
+}
+
+/// A moment without its fraction of a second.
+fn seconds(at: Time) -> String {
+    let text = at.to_string();
+    match text.split_once('.') {
+        Some((seconds, _)) => format!("{seconds}Z"),
+        None => text,
+    }
 }
 
 /// What was done to what.

@@ -18,6 +18,7 @@ mod section;
 mod settings;
 mod sources;
 mod targets;
+mod templates;
 mod webhook;
 
 #[cfg(test)]

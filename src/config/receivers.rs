@@ -11,7 +11,7 @@ use super::{
     overrides::{Given, mapping, text},
     section::{Place, Reading, Section, Setting},
     settings::{ReceiverSettings, ReceiverTarget},
-    targets,
+    targets, templates,
 };
 use crate::{
     alert::dispatch::{GroupBy, Matchers, Rate, Repeats, Route, Style, Telling},
@@ -59,25 +59,31 @@ pub(super) const LEVELS: [(&str, Severity); 5] = [
 ];
 
 impl ReceiverSettings {
-    /// Makes the receiver. `client` is shared by all.
+    /// Makes the receiver. `client` is shared by all that have no CA of their own.
     ///
     /// # Errors
     /// When the URL cannot be used; validated settings have seen to it that it can.
     pub fn build(&self, client: &reqwest::Client) -> Result<Receiver, BuildError> {
+        let words = self.templates.clone();
+        let own = match &self.ca {
+            Some(ca) => notify::client_trusting(ca)?,
+            None => client.clone(),
+        };
+        let client = &own;
         let integration = match &self.target {
             ReceiverTarget::Slack(url) => {
-                Integration::Slack(notify::Slack::new(client, url.clone())?)
+                Integration::Slack(notify::Slack::new(client, url.clone())?.worded(words))
             }
             ReceiverTarget::SlackApi { token, channel } => {
                 let (url, token) = (notify::slack_api::URL, token.clone());
                 let slack = notify::SlackApi::new(client, url, token, channel.clone())?;
-                Integration::SlackApi(slack)
+                Integration::SlackApi(slack.worded(words))
             }
             ReceiverTarget::Webhook { url, keys } => {
                 let keys = keys.iter().flat_map(|keys| keys.expose().lines());
                 let keys = keys.filter_map(|key| SigningKey::parse(key).ok()).collect();
                 let webhook = notify::Webhook::new(client, url.clone())?;
-                Integration::Webhook(webhook.signed(keys))
+                Integration::Webhook(webhook.signed(keys).worded(words))
             }
             ReceiverTarget::AlertLog {
                 path,
@@ -92,18 +98,18 @@ impl ReceiverSettings {
             }
             ReceiverTarget::PagerDuty { url, key } => {
                 let pager = notify::PagerDuty::new(client, url.clone(), key.clone())?;
-                Integration::PagerDuty(pager)
+                Integration::PagerDuty(pager.worded(words))
             }
             ReceiverTarget::Teams(url) => {
-                Integration::Teams(notify::Teams::new(client, url.clone())?)
+                Integration::Teams(notify::Teams::new(client, url.clone())?.worded(words))
             }
             ReceiverTarget::Opsgenie { url, key } => {
                 let opsgenie = notify::Opsgenie::new(client, url.clone(), key.clone())?;
-                Integration::Opsgenie(opsgenie)
+                Integration::Opsgenie(opsgenie.worded(words))
             }
             ReceiverTarget::Email(settings) => {
-                let email = notify::Email::new(settings.as_ref().clone());
-                Integration::Email(Box::new(email.map_err(BuildError::Client)?))
+                let email = notify::Email::new(settings.as_ref().clone(), self.ca.as_ref());
+                Integration::Email(Box::new(email.map_err(BuildError::Client)?.worded(words)))
             }
             ReceiverTarget::Syslog {
                 host,
@@ -111,7 +117,8 @@ impl ReceiverSettings {
                 transport,
                 format,
             } => {
-                let syslog = notify::Syslog::new(host, *port, *transport, *format);
+                let syslog =
+                    notify::Syslog::new(host, *port, *transport, *format, self.ca.as_ref());
                 Integration::Syslog(syslog.map_err(BuildError::Client)?)
             }
         };
@@ -319,6 +326,9 @@ fn receiver(
             reading.add(problem.help("write one receiver for each"));
         }
     }
+    let kind = targets.first().map(|(kind, _)| *kind);
+    let templates = templates::read(&mut table, kind.unwrap_or_default());
+    let ca = private_ca(&mut table, reading);
     table.finish();
     let (kind, target) = targets.into_iter().next()?;
     let settings = ReceiverSettings {
@@ -328,6 +338,8 @@ fn receiver(
         send_resolved: send_resolved.is_none_or(|value| value.value),
         send_updates: send_updates.map(|value| value.value),
         rate: rate.map(|rate| rate.value),
+        templates,
+        ca,
     };
     let place = Place {
         file: Arc::clone(file),
@@ -444,6 +456,8 @@ fn usable(
         send_resolved: true,
         send_updates: None,
         rate: None,
+        templates: notify::Templates::default(),
+        ca: None,
     };
     match notify::client().and_then(|client| probe.build(&client)) {
         Ok(_) => Some(url),
@@ -478,10 +492,9 @@ pub(super) fn secret(path: &Path) -> Result<String, String> {
     Ok(text)
 }
 
-/// The text of a file that holds secrets, one a line.
-pub(super) fn secret_lines(path: &Path) -> Result<String, String> {
+fn unreadable(path: &Path, error: &io::Error) -> String {
     let shown = path.display();
-    let told = |error: io::Error| match error.kind() {
+    match error.kind() {
         io::ErrorKind::NotFound => format!("the file `{shown}` does not exist"),
         io::ErrorKind::PermissionDenied => {
             format!(
@@ -489,7 +502,25 @@ pub(super) fn secret_lines(path: &Path) -> Result<String, String> {
             )
         }
         _ => format!("cannot read `{shown}`: {error}"),
-    };
+    }
+}
+
+/// `ca_file`: whom to trust besides the system's CAs.
+fn private_ca(table: &mut Table<'_>, reading: &Reading<'_>) -> Option<notify::Ca> {
+    let path = table.text("ca_file")?;
+    let path = reading.path("ca_file", Setting::new(table.file, path))?;
+    let text = fs::read_to_string(&path.value).map_err(|error| unreadable(&path.value, &error));
+    let read = text.and_then(|text| {
+        notify::Ca::parse(&text).map_err(|told| format!("`{}`: {told}", path.value.display()))
+    });
+    read.map_err(|message| reading.add(path.place.error("unusable-file", message)))
+        .ok()
+}
+
+/// The text of a file that holds secrets, one a line.
+pub(super) fn secret_lines(path: &Path) -> Result<String, String> {
+    let shown = path.display();
+    let told = |error: io::Error| unreadable(path, &error);
     if fs::metadata(path).map_err(told)?.len() > SECRET_BYTES_MAX {
         return Err(format!("`{shown}` is too long to hold a secret"));
     }

@@ -88,6 +88,10 @@ pub struct ReceiverSettings {
     pub send_updates: Option<bool>,
     /// How many messages it gets at most; as fits its kind when nothing is said.
     pub rate: Option<Rate>,
+    /// What is told in other words than ours.
+    pub templates: notify::Templates,
+    /// Whose certificates it may show besides those of the system's CAs.
+    pub ca: Option<notify::Ca>,
 }
 
 /// Where a receiver is.

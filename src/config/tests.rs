@@ -317,6 +317,22 @@ fn tells_contradictions() {
         ),
         ("rules: {shipped: false}", "leaves no rule at all"),
         (
+            "receivers: [{webhook: {url: 'http://h/'}, ca_file: gone.pem}]",
+            "the file `/etc/auditwatch/gone.pem` does not exist",
+        ),
+        (
+            "receivers: [{webhook: {url: 'http://h/'}, ca_file: /dev/null}]",
+            "there is no `-----BEGIN CERTIFICATE-----` in it",
+        ),
+        (
+            "receivers: [{webhook: {url: 'http://h/'}, templates: {body: '{{ alert.whoo }}'}}]",
+            "templates know no `whoo`",
+        ),
+        (
+            "receivers: [{syslog: {address: 'h:1'}, templates: {body: x}}]",
+            "what `syslog` sends is for machines",
+        ),
+        (
             "rules: {paths: [gone]}",
             "`/etc/auditwatch/gone`: no such file or folder",
         ),

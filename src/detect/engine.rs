@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{
     BaselineView, Detection, Observation, Settings, SourceId, Stats,
     conditions::{Conditions, Match},
+    lineage::Lineage,
     requests::{Requests, Seen, Sighting},
     sources::Sources,
     state::horizon,
@@ -38,6 +39,7 @@ pub struct Engine {
     pub(super) sources: Sources,
     pub(super) requests: Requests,
     pub(super) conditions: Conditions,
+    pub(super) lineage: Lineage,
     /// Whether all that is seen is normal, because somebody says so.
     is_learning: bool,
     pub(super) evaluated: u64,
@@ -53,6 +55,7 @@ impl Engine {
             sources: Sources::new(&settings),
             requests: Requests::new(&settings),
             conditions: Conditions::new(rules, settings),
+            lineage: Lineage::default(),
             is_learning: false,
             evaluated: 0,
             duplicate: 0,
@@ -87,6 +90,10 @@ impl Engine {
             _ if placed.is_late => Admission::Late,
             _ => Admission::Evaluated,
         };
+        if let (Some(minted), false) = (&observation.minted, sighting == Sighting::Repeat) {
+            self.lineage.remember(minted);
+        }
+        let told_before = out.len();
         if let (Sighting::New(handle), Some(recording)) = (sighting, &observation.recording) {
             let trust = match self.conditions.is_suspect(&observation.hits) {
                 true => Trust::Suspect,
@@ -109,6 +116,7 @@ impl Engine {
             }
         }
         self.conditions.miss(horizon, now, out);
+        self.tell_lineage(&mut out[told_before..]);
         match admission {
             Admission::Evaluated => self.evaluated += 1,
             Admission::Duplicate => self.duplicate += 1,
@@ -127,13 +135,24 @@ impl Engine {
         self.sources.lift(floor);
         let horizon = horizon(self.sources.watermark(), self.settings.lateness);
         self.conditions.sweep(horizon);
+        let told_before = out.len();
         self.conditions.miss(horizon, now, out);
+        self.tell_lineage(&mut out[told_before..]);
     }
 
     /// Nothing more comes, as at the end of an archive: tells of the silences that ended and that
     /// something late might have filled until now.
     pub fn finish(&mut self, out: &mut Vec<Detection>) {
+        let told_before = out.len();
         self.conditions.finish(out);
+        self.tell_lineage(&mut out[told_before..]);
+    }
+
+    /// Adds to detections who minted the credentials that were used.
+    fn tell_lineage(&self, detections: &mut [Detection]) {
+        for detection in detections {
+            self.lineage.tell(detection);
+        }
     }
 
     /// From now on all that is seen is normal and learnt at once, or not any more. What comes with
@@ -191,6 +210,7 @@ impl Engine {
             long_requests: self.requests.long_len(),
             long_requests_evicted: self.requests.long_evicted(),
             sources: self.sources.len(),
+            mintings_forgotten: self.lineage.forgotten(),
             bytes: self.requests.bytes(),
             ..Stats::default()
         };

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use super::{Trace, observer, plan::RulePlan, trace::Callers};
+use super::{Minted, Trace, observer, plan::RulePlan, trace::Callers};
 use crate::{
     decode,
     event::{Context, Event, Stage},
@@ -23,6 +23,8 @@ pub struct Observation {
     pub request: u128,
     /// Whether such requests may last longer than the ordinary minute.
     pub is_long_running: bool,
+    /// The token that the request made.
+    pub minted: Option<Box<Minted>>,
     /// What is kept of the event for people; there when a rule matched.
     pub recording: Option<Recording>,
     /// The rules that matched, in the order of the rule set.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 use super::{
-    Combination, Hit, Observation, Reading, Recording, Trace,
+    Combination, Hit, Minted, Observation, Reading, Recording, Trace,
     combine::{Choice, Choices},
     plan::{Plan, Read, RulePlan},
     trace::Callers,
@@ -48,12 +48,14 @@ impl Observer {
             stage,
             request: event.request_id(),
             is_long_running: event.is_long_running(),
+            minted: None,
             recording: None,
             hits: Vec::new(),
         };
         if stage == Stage::RequestReceived {
             return observation;
         }
+        observation.minted = Minted::of(event).map(Box::new);
         let matches = self.matcher.matches(event);
         if matches.is_empty() {
             return observation;

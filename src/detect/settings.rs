@@ -77,6 +77,8 @@ pub struct Stats {
     /// Requests that a chained correlation did not take as evidence, because one step of its
     /// member brought too many.
     pub evidence_dropped: u64,
+    /// Tokens whose making is remembered no more, because there were too many.
+    pub mintings_forgotten: u64,
     /// Sources followed.
     pub sources: usize,
     /// Memory of these tables, about, in bytes; without the evidence that occurrences hold.

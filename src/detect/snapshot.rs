@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Engine, conditions::Tokens, requests::Ends, sources::Standing};
+use super::{Engine, conditions::Tokens, lineage, requests::Ends, sources::Standing};
 use crate::window::{Owner, Rows, Unreadable, read};
 
 /// Kinds of state. Numbers stay what they are; 16 and above are not the engine's.
@@ -21,7 +21,8 @@ pub mod kind {
     pub(in crate::detect) const RATE: u8 = 4;
     pub(in crate::detect) const WINDOW: u8 = 5;
     pub(in crate::detect) const ONCE: u8 = 6;
-    pub(in crate::detect) const SILENCE: u8 = 7;
+    pub(in crate::detect) const LINEAGE: u8 = 7;
+    pub(in crate::detect) const SILENCE: u8 = 8;
     /// Those that belong to a rule or correlation.
     pub(in crate::detect) const OF_RULES: [u8; 5] = [NOVELTY, RATE, WINDOW, ONCE, SILENCE];
     /// What rules have learnt, by itself of use to another run.
@@ -36,7 +37,7 @@ const ENGINE: Owner = Owner {
 };
 
 /// The version of what the engine's rows hold. Rows of another version cannot be read.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// What the engine keeps in one small row.
 #[derive(Serialize, Deserialize)]
@@ -94,6 +95,7 @@ impl Engine {
     pub fn changes(&mut self, rows: &mut Rows) {
         self.requests.changes(rows);
         self.conditions.changes(rows);
+        self.lineage.changes(rows);
         let small = Small {
             sources: self.sources.standing(),
             ends: self.requests.ends(),
@@ -119,6 +121,7 @@ impl Engine {
         };
         let small: Small = read(ENGINE, small)?;
         self.sources.restore(small.sources);
+        self.lineage.restore(rows.take(lineage::OWNER))?;
         self.requests.restore(&small.ends, &mut rows)?;
         self.conditions.restore(&mut rows, &small.tokens)?;
         self.evaluated = small.evaluated;

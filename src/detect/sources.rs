@@ -222,6 +222,7 @@ mod tests {
             stage: Stage::ResponseComplete,
             request: 0,
             is_long_running: false,
+            minted: None,
             recording: None,
             hits: Vec::new(),
         };

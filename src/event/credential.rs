@@ -25,6 +25,11 @@ impl<'b> Event<'b> {
         self.extra(CREDENTIAL_ID).or_else(|| self.extra(ACCESS_KEY))
     }
 
+    /// The id of the token that a `TokenRequest` made, in the form of [`Event::credential_id`].
+    pub fn issued_credential(&self) -> Option<Cow<'b, str>> {
+        self.annotation(ISSUED_ID)
+    }
+
     /// `token`, `certificate`, `legacy-token` or `other`; `None` where nothing tells.
     pub fn credential_kind(&self) -> Option<&'static str> {
         if self.annotation(LEGACY_TOKEN).is_some() {

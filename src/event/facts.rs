@@ -51,6 +51,23 @@ pub struct CredentialFacts {
     /// `token`, `certificate`, `legacy-token` or `other`.
     #[serde(deserialize_with = "known_word")]
     pub kind: Word,
+    /// The request that made it, when it is a token that was seen being made.
+    pub minted: Option<Arc<Minting>>,
+}
+
+/// The request that made a token (`TokenRequest`).
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Minting {
+    /// The effective principal who asked for it.
+    pub by: Box<str>,
+    /// Event time.
+    pub at: Time,
+    /// The address it was asked for from.
+    pub from: Option<Box<str>>,
+    /// See [`Evidence::audit_id`].
+    pub audit_id: Box<str>,
+    /// How the token was made that was shown to ask for this one.
+    pub earlier: Option<Arc<Self>>,
 }
 
 /// Where a request came from, as far as it can be trusted.
@@ -159,7 +176,46 @@ impl CredentialFacts {
         event.credential_id().map(|id| Self {
             id: word(id),
             kind: event.credential_kind().unwrap_or("other"),
+            minted: None,
         })
+    }
+}
+
+impl Minting {
+    /// How many tokens that were asked for with one another are told of.
+    pub const CHAIN_MAX: usize = 4;
+
+    /// What an event says whose request made a token.
+    pub fn of(event: &Event<'_>) -> Self {
+        Self {
+            by: free(event.principal()),
+            at: event.received().unwrap_or_default(),
+            from: event.origin_ip().map(word),
+            audit_id: event.text(Slot::AuditId).map(free).unwrap_or_default(),
+            earlier: None,
+        }
+    }
+
+    /// This as what came before another: all of it, or without its own beginning where the chain
+    /// would become too long.
+    pub fn earlier(this: &Arc<Self>) -> Option<Arc<Self>> {
+        Self::cut(this, Self::CHAIN_MAX - 1)
+    }
+
+    fn cut(this: &Arc<Self>, most: usize) -> Option<Arc<Self>> {
+        let most = most.checked_sub(1)?;
+        let earlier = this.earlier.as_ref();
+        let cut = earlier.and_then(|earlier| Self::cut(earlier, most));
+        let is_whole = match (earlier, &cut) {
+            (Some(earlier), Some(cut)) => Arc::ptr_eq(earlier, cut),
+            (earlier, _) => earlier.is_none(),
+        };
+        if is_whole {
+            return Some(Arc::clone(this));
+        }
+        let mut shorter = Self::clone(this);
+        shorter.earlier = cut;
+        Some(Arc::new(shorter))
     }
 }
 

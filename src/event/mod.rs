@@ -28,7 +28,9 @@ mod tests;
 
 pub use act::Act;
 pub use audit_event::{Context, Event, Stage};
-pub use facts::{CredentialFacts, Evidence, Facts, OriginFacts, PrincipalFacts, TargetFacts};
+pub use facts::{
+    CredentialFacts, Evidence, Facts, Minting, OriginFacts, PrincipalFacts, TargetFacts,
+};
 pub use field::{Field, UnknownField};
 pub use origin::{NO_CLIENT, OriginScope};
 pub use outcome::Outcome;

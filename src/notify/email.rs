@@ -7,14 +7,14 @@ use lettre::{
     message::{Mailbox, MultiPart, header},
     transport::smtp::{
         authentication::Credentials,
-        client::{Tls, TlsParameters},
+        client::{Certificate, Tls, TlsParameters},
     },
 };
 
-use super::{Failure, Preview, Reason};
+use super::{Ca, Failure, Preview, Reason, Templates};
 use crate::{
     alert::{
-        brief::{Brief, mark},
+        brief::{Brief, cut_lines, mark},
         cut_middle,
         dispatch::Notification,
         visible,
@@ -63,6 +63,7 @@ pub struct EmailSettings {
 pub struct Email {
     settings: EmailSettings,
     server: AsyncSmtpTransport<Tokio1Executor>,
+    templates: Templates,
 }
 
 impl std::fmt::Debug for Email {
@@ -74,10 +75,14 @@ impl std::fmt::Debug for Email {
 impl Email {
     /// # Errors
     /// When TLS cannot be set up for this host name.
-    pub fn new(settings: EmailSettings) -> Result<Self, String> {
+    pub fn new(settings: EmailSettings, ca: Option<&Ca>) -> Result<Self, String> {
         let tls = || {
-            TlsParameters::new(settings.host.clone())
-                .map_err(|error| format!("cannot set up TLS to `{}`: {error}", settings.host))
+            let told = |error| format!("cannot set up TLS to `{}`: {error}", settings.host);
+            let mut tls = TlsParameters::builder(settings.host.clone());
+            if let Some(ca) = ca {
+                tls = tls.add_root_certificate(Certificate::from_pem(ca.pem()).map_err(told)?);
+            }
+            tls.build().map_err(told)
         };
         let tls = match settings.encryption {
             Encryption::StartTls => Tls::Required(tls()?),
@@ -94,12 +99,20 @@ impl Email {
         Ok(Self {
             server: server.build(),
             settings,
+            templates: Templates::default(),
         })
+    }
+
+    /// In these words where there are some.
+    #[must_use]
+    pub fn worded(mut self, templates: Templates) -> Self {
+        self.templates = templates;
+        self
     }
 
     pub(super) fn preview(&self, told: &Notification) -> Preview {
         let EmailSettings { host, port, .. } = &self.settings;
-        let body = match mail(told, &self.settings) {
+        let body = match mail(told, &self.settings, &self.templates) {
             Ok(mail) => String::from_utf8_lossy(&mail.formatted()).into_owned(),
             Err(error) => format!("the mail cannot be written: {error}"),
         };
@@ -110,7 +123,7 @@ impl Email {
     }
 
     pub(super) async fn deliver(&self, told: &Notification) -> Result<String, Failure> {
-        let mail = mail(told, &self.settings).map_err(|error| {
+        let mail = mail(told, &self.settings, &self.templates).map_err(|error| {
             Failure::permanent(
                 Reason::ClientError,
                 format!("the mail cannot be written: {error}"),
@@ -151,7 +164,7 @@ fn refused(error: &lettre::transport::smtp::Error) -> Failure {
             "the mail server did not answer in time",
             "is a firewall in between?",
         ),
-        None if error.is_tls() => Failure::passing(
+        None if error.is_tls() || super::http::is_tls(error) => Failure::passing(
             Reason::Connection,
             "no TLS connection to the mail server",
             "does it offer STARTTLS on this port, with a certificate that this machine trusts?",
@@ -164,13 +177,21 @@ fn refused(error: &lettre::transport::smtp::Error) -> Failure {
     }
 }
 
-fn mail(told: &Notification, settings: &EmailSettings) -> Result<Mail, lettre::error::Error> {
+fn mail(
+    told: &Notification,
+    settings: &EmailSettings,
+    templates: &Templates,
+) -> Result<Mail, lettre::error::Error> {
     let brief = Brief::of(told);
     let sign = mark(told.severity(), told.status());
-    let subject = format!(
-        "{sign} {}",
-        cut_middle(&brief.headline.plain(), SUBJECT_MAX)
-    );
+    let texts = templates.render(told);
+    let subject = match texts.title {
+        Some(title) => cut_middle(&title, SUBJECT_MAX),
+        None => format!(
+            "{sign} {}",
+            cut_middle(&brief.headline.plain(), SUBJECT_MAX)
+        ),
+    };
     // Ids are hex digits of ours. All mails of a group refer to the same one, which makes them a thread.
     let thread = format!("<{}@auditwatch>", told.group_key);
     let mut mail = Mail::builder()
@@ -183,8 +204,21 @@ fn mail(told: &Notification, settings: &EmailSettings) -> Result<Mail, lettre::e
     for to in &settings.to {
         mail = mail.to(to.clone());
     }
-    let text = format!("{}\n\n{}\n", brief.headline.plain(), brief.text(TEXT_MAX));
-    mail.multipart(MultiPart::alternative_plain_html(text, html(&brief)))
+    let ours = || format!("{}\n\n{}\n", brief.headline.plain(), brief.text(TEXT_MAX));
+    let body = texts.body.map(|body| cut_lines(&body, TEXT_MAX));
+    let html = match (texts.html, &body) {
+        (Some(html), _) => html,
+        // Who writes one text wants it read by everybody.
+        (None, Some(body)) => format!(
+            "<!doctype html><html><body><pre style=\"white-space:pre-wrap\">{}</pre></body></html>\n",
+            escaped(body)
+        ),
+        (None, None) => html(&brief),
+    };
+    mail.multipart(MultiPart::alternative_plain_html(
+        body.unwrap_or_else(ours),
+        html,
+    ))
 }
 
 fn html(brief: &Brief) -> String {
@@ -221,7 +255,7 @@ fn shown(phrase: &Phrase) -> String {
     escaped(&phrase.fitting(LINE_MAX))
 }
 
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

@@ -9,9 +9,9 @@ use reqwest::{
     redirect,
 };
 
-use rustls_platform_verifier::BuilderVerifierExt;
+use rustls_platform_verifier::Verifier;
 
-use super::{Failure, Preview, Reason};
+use super::{Ca, Failure, Preview, Reason};
 use crate::{
     alert::{cut_middle, visible},
     units::Secret,
@@ -47,9 +47,34 @@ pub enum BuildError {
 /// # Errors
 /// When TLS cannot be set up.
 pub fn client() -> Result<reqwest::Client, BuildError> {
-    builder()
-        .build()
-        .map_err(|error| BuildError::Client(deepest(&error)))
+    trusting(builder(), None)
+}
+
+/// The same for a receiver whose certificate is from a private CA.
+///
+/// # Errors
+/// When TLS cannot be set up.
+pub fn client_trusting(ca: &Ca) -> Result<reqwest::Client, BuildError> {
+    trusting(builder(), Some(ca))
+}
+
+/// Makes a client that trusts the system's CAs and this one.
+pub(super) fn trusting(
+    builder: reqwest::ClientBuilder,
+    ca: Option<&Ca>,
+) -> Result<reqwest::Client, BuildError> {
+    let told = |error: reqwest::Error| BuildError::Client(deepest(&error));
+    let certificates = ca.map_or(&[][..], Ca::certificates).iter();
+    let certificates = certificates
+        .map(|certificate| reqwest::Certificate::from_der(certificate))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(told)?;
+    let builder = if certificates.is_empty() {
+        builder
+    } else {
+        builder.tls_certs_merge(certificates)
+    };
+    builder.build().map_err(told)
 }
 
 pub(super) fn builder() -> reqwest::ClientBuilder {
@@ -79,16 +104,21 @@ pub(super) fn builder() -> reqwest::ClientBuilder {
         .user_agent(concat!("auditwatch/", env!("CARGO_PKG_VERSION")))
 }
 
-/// TLS for streams that are no HTTP: the same checks, by the CAs of the system.
-pub(super) fn tls() -> Result<Arc<rustls::ClientConfig>, String> {
+/// TLS for streams that are no HTTP: the same checks, by the CAs of the system and a private one.
+pub(super) fn tls(ca: Option<&Ca>) -> Result<Arc<rustls::ClientConfig>, String> {
     let told = |error: rustls::Error| {
         format!("cannot set up TLS: {error}; are the system's CA certificates installed?")
     };
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let certificates = ca.map_or(&[][..], Ca::certificates).to_vec();
+    let verifier =
+        Verifier::new_with_extra_roots(certificates, Arc::clone(&provider)).map_err(told)?;
     let config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .and_then(BuilderVerifierExt::with_platform_verifier)
-        .map_err(told)?;
+        .map_err(told)?
+        // The name is theirs; this verifier checks as the platform does, and more roots.
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier));
     Ok(Arc::new(config.with_no_client_auth()))
 }
 
@@ -312,7 +342,7 @@ fn deepest(error: &reqwest::Error) -> String {
     text
 }
 
-fn is_tls(error: &(dyn Error + 'static)) -> bool {
+pub(super) fn is_tls(error: &(dyn Error + 'static)) -> bool {
     if error.is::<rustls::Error>() {
         return true;
     }

@@ -12,6 +12,7 @@
 
 mod alert_log;
 pub mod alertmanager;
+mod ca;
 mod email;
 mod failure;
 mod http;
@@ -24,6 +25,7 @@ mod slack;
 pub mod slack_api;
 mod syslog;
 mod teams;
+pub mod template;
 mod webhook;
 mod worker;
 
@@ -33,9 +35,10 @@ use tokio::{task::JoinHandle, time::Instant};
 
 pub use alert_log::{AlertLog, Rotation};
 pub use alertmanager::Alertmanager;
+pub use ca::Ca;
 pub use email::{Email, EmailSettings, Encryption};
 pub use failure::{DropReason, Failure, Reason};
-pub use http::{BuildError, client};
+pub use http::{BuildError, client, client_trusting};
 pub use metrics::Metrics;
 pub use opsgenie::Opsgenie;
 pub use pagerduty::PagerDuty;
@@ -44,6 +47,7 @@ pub use slack::Slack;
 pub use slack_api::SlackApi;
 pub use syslog::{Syslog, Transport};
 pub use teams::Teams;
+pub use template::Templates;
 pub use webhook::{SigningKey, Webhook};
 pub use worker::read_payload;
 

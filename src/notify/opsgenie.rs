@@ -7,11 +7,11 @@
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use serde_json::{Map, Value, json};
 
-use super::{BuildError, Failure, Preview, http::Endpoint};
+use super::{BuildError, Failure, Preview, Templates, http::Endpoint};
 use crate::{
     alert::{
         Status,
-        brief::Brief,
+        brief::{Brief, cut_lines},
         cut_middle,
         dispatch::{Notification, Reason},
     },
@@ -32,6 +32,7 @@ pub struct Opsgenie {
     client: reqwest::Client,
     url: Secret,
     key: Secret,
+    templates: Templates,
 }
 
 impl Opsgenie {
@@ -48,7 +49,15 @@ impl Opsgenie {
             client: client.clone(),
             url,
             key,
+            templates: Templates::default(),
         })
+    }
+
+    /// In these words where there are some.
+    #[must_use]
+    pub fn worded(mut self, templates: Templates) -> Self {
+        self.templates = templates;
+        self
     }
 
     pub(super) fn preview(&self, told: &Notification) -> Preview {
@@ -83,7 +92,7 @@ impl Opsgenie {
         let base = self.url.expose().trim_end_matches('/');
         let alias = &told.group_key;
         match told.status() {
-            Status::Firing => (base.to_owned(), alert(told)),
+            Status::Firing => (base.to_owned(), alert(told, &self.templates)),
             Status::Resolved => (
                 format!("{base}/{alias}/close?identifierType=alias"),
                 note(told),
@@ -92,8 +101,11 @@ impl Opsgenie {
     }
 }
 
-fn alert(told: &Notification) -> Value {
+fn alert(told: &Notification, templates: &Templates) -> Value {
     let brief = Brief::of(told);
+    let texts = templates.render(told);
+    let title = texts.title.unwrap_or_else(|| brief.headline.plain());
+    let body = texts.body.map(|body| cut_lines(&body, DESCRIPTION_MAX));
     let priority = match told.severity() {
         Severity::Critical => "P1",
         Severity::High => "P2",
@@ -113,16 +125,16 @@ fn alert(told: &Notification) -> Value {
         })
         .collect();
     json!({
-        "message": cut_middle(&brief.headline.plain(), MESSAGE_MAX),
+        "message": cut_middle(&title, MESSAGE_MAX),
         "alias": told.group_key,
-        "description": brief.text(DESCRIPTION_MAX),
+        "description": body.unwrap_or_else(|| brief.text(DESCRIPTION_MAX)),
         "details": details,
         "entity": first.map_or(String::new(), |alert| cut_middle(&crate::alert::visible(&alert.cluster), VALUE_MAX)),
         "tags": first.map_or(Vec::new(), |alert| alert.rule.tags.iter().take(20).map(|tag| cut_middle(tag, 50)).collect()),
         "source": "auditwatch",
         "priority": priority,
         // What is the same alert in Opsgenie's eyes is only counted; the note says what is new.
-        "note": (told.reason != Reason::First).then(|| cut_middle(&brief.headline.plain(), 1_000)),
+        "note": (told.reason != Reason::First).then(|| cut_middle(&title, 1_000)),
     })
 }
 
@@ -182,7 +194,7 @@ mod tests {
 
         #[test]
         fn any_alert_fits(value in prop_oneof![any::<String>(), "[\u{1b}<&\"\n😀]{900}"]) {
-            let alert = alert(&hostile(&value));
+            let alert = alert(&hostile(&value), &Templates::default());
             let count = |key: &str| alert[key].as_str().unwrap().chars().count();
             prop_assert!((1..=MESSAGE_MAX).contains(&count("message")));
             prop_assert!(count("description") <= DESCRIPTION_MAX && count("entity") <= VALUE_MAX);

@@ -3,9 +3,15 @@
 use reqwest::header::HeaderMap;
 use serde_json::{Map, Value, json};
 
-use super::{BuildError, Failure, Preview, http::Endpoint};
+use super::{BuildError, Failure, Preview, Templates, http::Endpoint};
 use crate::{
-    alert::{Status, brief::Brief, cut_middle, dispatch::Notification, words::Phrase},
+    alert::{
+        Status,
+        brief::{Brief, cut_lines},
+        cut_middle,
+        dispatch::Notification,
+        words::Phrase,
+    },
     rule::Severity,
     units::Secret,
 };
@@ -16,12 +22,15 @@ pub const URL: &str = "https://events.pagerduty.com/v2/enqueue";
 const SUMMARY_MAX: usize = 1_024;
 /// One answer in the details. PagerDuty refuses events above 512 KB.
 const DETAIL_MAX: usize = 4_000;
+/// All of a template's text.
+const BODY_MAX: usize = 20_000;
 
 /// A PagerDuty service, by its integration's key.
 #[derive(Clone, Debug)]
 pub struct PagerDuty {
     endpoint: Endpoint,
     key: Secret,
+    templates: Templates,
 }
 
 impl PagerDuty {
@@ -29,21 +38,32 @@ impl PagerDuty {
     /// When the URL cannot be used.
     pub fn new(client: &reqwest::Client, url: Secret, key: Secret) -> Result<Self, BuildError> {
         let endpoint = Endpoint::new(client, url)?.hiding(&key);
-        Ok(Self { endpoint, key })
+        Ok(Self {
+            endpoint,
+            key,
+            templates: Templates::default(),
+        })
+    }
+
+    /// In these words where there are some.
+    #[must_use]
+    pub fn worded(mut self, templates: Templates) -> Self {
+        self.templates = templates;
+        self
     }
 
     pub(super) fn preview(&self, told: &Notification) -> Preview {
         self.endpoint
-            .preview(&event(told, &self.key).to_string(), &[])
+            .preview(&event(told, &self.key, &self.templates).to_string(), &[])
     }
 
     pub(super) async fn deliver(&self, told: &Notification) -> Result<String, Failure> {
-        let event = event(told, &self.key).to_string();
+        let event = event(told, &self.key, &self.templates).to_string();
         self.endpoint.post(event, HeaderMap::new()).await?.verdict()
     }
 }
 
-fn event(told: &Notification, key: &Secret) -> Value {
+fn event(told: &Notification, key: &Secret, templates: &Templates) -> Value {
     // The group's key is 32 hex digits; PagerDuty folds what has the same one into one incident.
     let mut event = json!({
         "routing_key": key.expose(),
@@ -54,6 +74,8 @@ fn event(told: &Notification, key: &Secret) -> Value {
         return event;
     }
     let brief = Brief::of(told);
+    let texts = templates.render(told);
+    let title = texts.title.unwrap_or_else(|| brief.headline.plain());
     let first = told.first();
     let severity = match told.severity() {
         Severity::Critical => "critical",
@@ -64,13 +86,16 @@ fn event(told: &Notification, key: &Secret) -> Value {
     let cluster = first.map_or("", |alert| &*alert.cluster);
     event["event_action"] = "trigger".into();
     event["payload"] = json!({
-        "summary": cut_middle(&brief.headline.plain(), SUMMARY_MAX),
+        "summary": cut_middle(&title, SUMMARY_MAX),
         "severity": severity,
         "source": if cluster.is_empty() { "auditwatch".to_owned() } else { cut_middle(cluster, 255) },
         "timestamp": told.at.to_string(),
         "component": "kube-apiserver",
         "class": first.map_or("", |alert| alert.rule.name.as_str()),
-        "custom_details": details(&brief),
+        "custom_details": match texts.body {
+            Some(body) => json!({"Summary": cut_lines(&body, BODY_MAX)}),
+            None => details(&brief).into(),
+        },
     });
     let link = |(text, href)| json!({"href": href, "text": text});
     event["links"] = brief.reading().map(link).collect();
@@ -185,7 +210,7 @@ mod tests {
         #[test]
         fn any_alert_fits(value in prop_oneof![any::<String>(), "[\u{1b}<&\"\n😀]{900}"]) {
             let told = crate::notify::tests::hostile(&value);
-            let event = event(&told, &Secret::new("k"));
+            let event = event(&told, &Secret::new("k"), &Templates::default());
             let summary = event["payload"]["summary"].as_str().unwrap();
             prop_assert!((1..=SUMMARY_MAX).contains(&summary.chars().count()));
             prop_assert!(event.to_string().len() < 512_000);

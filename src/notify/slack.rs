@@ -10,11 +10,11 @@ use std::fmt::Write as _;
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 
-use super::{BuildError, Failure, Preview, http::Endpoint};
+use super::{BuildError, Failure, Preview, Templates, http::Endpoint};
 use crate::{
     alert::{
         Alert, Status,
-        brief::{self, Brief, Section, mark},
+        brief::{self, Brief, Section, cut_lines, mark},
         cut_middle_by,
         dispatch::{Notification, Reason},
         telling, visible,
@@ -44,23 +44,37 @@ const PREVIEW_MAX: usize = 300;
 
 /// A Slack channel, by its incoming webhook.
 #[derive(Clone, Debug)]
-pub struct Slack(Endpoint);
+pub struct Slack {
+    endpoint: Endpoint,
+    templates: Templates,
+}
 
 impl Slack {
     /// # Errors
     /// When the URL cannot be used.
     pub fn new(client: &reqwest::Client, url: Secret) -> Result<Self, BuildError> {
-        Endpoint::new(client, url).map(Self)
+        Ok(Self {
+            endpoint: Endpoint::new(client, url)?,
+            templates: Templates::default(),
+        })
+    }
+
+    /// In these words where there are some.
+    #[must_use]
+    pub fn worded(mut self, templates: Templates) -> Self {
+        self.templates = templates;
+        self
     }
 
     pub(super) fn preview(&self, told: &Notification) -> Preview {
-        self.0.preview(&payload(told).to_string(), &[])
+        self.endpoint
+            .preview(&payload(told, &self.templates).to_string(), &[])
     }
 
     pub(super) async fn deliver(&self, told: &Notification) -> Result<String, Failure> {
         let answer = self
-            .0
-            .post(payload(told).to_string(), HeaderMap::new())
+            .endpoint
+            .post(payload(told, &self.templates).to_string(), HeaderMap::new())
             .await?;
         let word = answer.body.trim();
         // Slack says what is wrong by a word; anything else may be a page that quotes the URL.
@@ -95,8 +109,13 @@ impl Slack {
 }
 
 /// The message as Slack wants it.
-pub(super) fn payload(told: &Notification) -> Value {
-    let mut blocks = vec![header(told)];
+pub(super) fn payload(told: &Notification, templates: &Templates) -> Value {
+    let texts = templates.render(told);
+    let (headline, preview) = match texts.title {
+        Some(title) => (title.clone(), escaped(&title, PREVIEW_MAX)),
+        None => (headline(told), preview(told)),
+    };
+    let mut blocks = vec![header(&headline)];
     if told.missed > 0 {
         let missed = told.missed;
         let (alerts, were) = if missed == 1 {
@@ -107,6 +126,41 @@ pub(super) fn payload(told: &Notification) -> Value {
         let text = format!("⚠ {missed} {alerts} {were} dropped before this one");
         blocks.push(context(&[text]));
     }
+    match texts.body {
+        Some(body) => {
+            blocks.push(mrkdwn(&section(body)));
+            blocks.extend(told.first().map(|alert| context(&names(alert))));
+        }
+        None => blocks.extend(own_words(told)),
+    }
+    json!({
+        "text": preview,
+        "mrkdwn": false,
+        "unfurl_links": false,
+        "unfurl_media": false,
+        "blocks": blocks,
+    })
+}
+
+/// Text of a template that fits into a section: lines in its middle go, and code that lost its end
+/// gets one.
+fn section(text: String) -> String {
+    const MAX: usize = 3_000;
+    let mut max = MAX - 4;
+    let mut text = text;
+    while text.encode_utf16().count() > MAX - 4 {
+        text = cut_lines(&text, max);
+        max = max * 3 / 4;
+    }
+    if text.matches("```").count() % 2 == 1 {
+        text.push_str("\n```");
+    }
+    text
+}
+
+/// What there is below the headline unless a template says it.
+fn own_words(told: &Notification) -> Vec<Value> {
+    let mut blocks = Vec::new();
     let is_one = told.total() <= 1;
     if !is_one {
         blocks.extend(overview(told));
@@ -147,13 +201,7 @@ pub(super) fn payload(told: &Notification) -> Value {
         }
         blocks.push(context(&names(alert)));
     }
-    json!({
-        "text": preview(told),
-        "mrkdwn": false,
-        "unfurl_links": false,
-        "unfurl_media": false,
-        "blocks": blocks,
-    })
+    blocks
 }
 
 /// How many there are, who acts, and a line for each that is shown. In plain text nothing is read
@@ -196,8 +244,8 @@ fn headline(told: &Notification) -> String {
     }
 }
 
-fn header(told: &Notification) -> Value {
-    let text = escaped(&visible(&headline(told)), HEADER_MAX);
+fn header(headline: &str) -> Value {
+    let text = escaped(&visible(headline), HEADER_MAX);
     json!({"type": "header", "text": {"type": "plain_text", "text": text, "emoji": false}})
 }
 

@@ -10,7 +10,7 @@ use hashbrown::HashMap;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use serde_json::{Value, json};
 
-use super::{BuildError, Failure, Preview, Reason as Why, http::Endpoint, slack};
+use super::{BuildError, Failure, Preview, Reason as Why, Templates, http::Endpoint, slack};
 use crate::{
     alert::{
         Status,
@@ -33,6 +33,7 @@ pub struct SlackApi {
     token: Secret,
     channel: String,
     threads: Mutex<Threads>,
+    templates: Templates,
 }
 
 /// The message of each group.
@@ -82,11 +83,19 @@ impl SlackApi {
             token,
             channel,
             threads: Mutex::default(),
+            templates: Templates::default(),
         })
     }
 
+    /// In these words where there are some.
+    #[must_use]
+    pub fn worded(mut self, templates: Templates) -> Self {
+        self.templates = templates;
+        self
+    }
+
     pub(super) fn preview(&self, told: &Notification) -> Preview {
-        let mut post = slack::payload(told);
+        let mut post = slack::payload(told, &self.templates);
         post["channel"] = self.channel.as_str().into();
         Preview {
             to: "POST https://slack.com/api/chat.postMessage\nauthorization: Bearer [secret]"
@@ -96,7 +105,7 @@ impl SlackApi {
     }
 
     pub(super) async fn deliver(&self, told: &Notification) -> Result<String, Failure> {
-        let message = slack::payload(told);
+        let message = slack::payload(told, &self.templates);
         // A digest is about no group, so each is a message of its own.
         let is_digest = told.reason == Reason::Digest;
         if let Some(place) = self.place(&told.group_key).filter(|_| !is_digest) {

@@ -10,7 +10,7 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use super::{Failure, Preview, Reason, siem::Format};
+use super::{Ca, Failure, Preview, Reason, siem::Format};
 use crate::{
     alert::{Alert, Status, dispatch::Notification},
     rule::Severity,
@@ -57,9 +57,10 @@ impl Syslog {
         port: u16,
         transport: Transport,
         format: Format,
+        ca: Option<&Ca>,
     ) -> Result<Self, String> {
         let tls = match transport {
-            Transport::Tls => Some(super::http::tls()?),
+            Transport::Tls => Some(super::http::tls(ca)?),
             Transport::Udp | Transport::Tcp => None,
         };
         Ok(Self {
@@ -215,7 +216,7 @@ mod tests {
                 .unwrap();
             text
         });
-        let syslog = Syslog::new("127.0.0.1", port, Transport::Tcp, Format::Cef).unwrap();
+        let syslog = Syslog::new("127.0.0.1", port, Transport::Tcp, Format::Cef, None).unwrap();
         let told = Notification::single(&"r".into(), &Change::Fired(samples::burst(3)), 0);
         syslog.deliver(&told).await.unwrap();
         let text = heard.await.unwrap();
@@ -231,7 +232,7 @@ mod tests {
     async fn a_datagram_each() {
         let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let port = server.local_addr().unwrap().port();
-        let syslog = Syslog::new("127.0.0.1", port, Transport::Udp, Format::Json).unwrap();
+        let syslog = Syslog::new("127.0.0.1", port, Transport::Udp, Format::Json, None).unwrap();
         syslog.deliver(&hostile("x")).await.unwrap();
         let mut buffer = vec![0; 20_000];
         for _ in 0..4 {
@@ -248,7 +249,7 @@ mod tests {
             .local_addr()
             .unwrap()
             .port();
-        let syslog = Syslog::new("127.0.0.1", nobody, Transport::Tls, Format::Ocsf).unwrap();
+        let syslog = Syslog::new("127.0.0.1", nobody, Transport::Tls, Format::Ocsf, None).unwrap();
         let failure = syslog.deliver(&hostile("x")).await.unwrap_err();
         assert!(
             failure.to_string().contains("Connection refused") && !failure.permanent,

@@ -4,11 +4,11 @@
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 
-use super::{BuildError, Failure, Preview, http::Endpoint};
+use super::{BuildError, Failure, Preview, Templates, http::Endpoint, template::Texts};
 use crate::{
     alert::{
         Status,
-        brief::{Brief, Section, mark},
+        brief::{Brief, Section, cut_lines, mark},
         cut_middle,
         dispatch::Notification,
     },
@@ -24,32 +24,46 @@ const TITLE_MAX: usize = 300;
 
 /// A Teams channel, by the address that its workflow gave.
 #[derive(Clone, Debug)]
-pub struct Teams(Endpoint);
+pub struct Teams {
+    endpoint: Endpoint,
+    templates: Templates,
+}
 
 impl Teams {
     /// # Errors
     /// When the URL cannot be used.
     pub fn new(client: &reqwest::Client, url: Secret) -> Result<Self, BuildError> {
-        Endpoint::new(client, url).map(Self)
+        Ok(Self {
+            endpoint: Endpoint::new(client, url)?,
+            templates: Templates::default(),
+        })
+    }
+
+    /// In these words where there are some.
+    #[must_use]
+    pub fn worded(mut self, templates: Templates) -> Self {
+        self.templates = templates;
+        self
     }
 
     pub(super) fn preview(&self, told: &Notification) -> Preview {
-        self.0.preview(&message(told), &[])
+        self.endpoint.preview(&message(told, &self.templates), &[])
     }
 
     pub(super) async fn deliver(&self, told: &Notification) -> Result<String, Failure> {
-        self.0
-            .post(message(told), HeaderMap::new())
+        self.endpoint
+            .post(message(told, &self.templates), HeaderMap::new())
             .await?
             .verdict()
     }
 }
 
 /// The message, with lines as long as fit.
-fn message(told: &Notification) -> String {
+fn message(told: &Notification, templates: &Templates) -> String {
+    let texts = templates.render(told);
     let mut line_max = LINE_MAX;
     loop {
-        let text = card(told, line_max).to_string();
+        let text = card(told, &texts, line_max).to_string();
         if text.len() <= BYTES_MAX || line_max < 40 {
             return text;
         }
@@ -57,13 +71,13 @@ fn message(told: &Notification) -> String {
     }
 }
 
-fn card(told: &Notification, line_max: usize) -> Value {
+fn card(told: &Notification, texts: &Texts, line_max: usize) -> Value {
     let brief = Brief::of(told);
-    let title = format!(
-        "{} {}",
-        mark(told.severity(), told.status()),
-        brief.headline.plain()
-    );
+    let ours = || {
+        let sign = mark(told.severity(), told.status());
+        format!("{sign} {}", brief.headline.plain())
+    };
+    let title = texts.title.clone().unwrap_or_else(ours);
     let color = match (told.status(), told.severity()) {
         (Status::Resolved, _) => "Good",
         (_, Severity::High | Severity::Critical) => "Attention",
@@ -75,12 +89,15 @@ fn card(told: &Notification, line_max: usize) -> Value {
     title["size"] = "Medium".into();
     title["color"] = color.into();
     let mut body = vec![paragraph(&[title])];
-    body.extend(
-        brief
-            .sections
-            .iter()
-            .map(|section| shown(section, line_max)),
-    );
+    match &texts.body {
+        Some(text) => body.push(paragraph(&[run(&cut_lines(text, line_max * 10))])),
+        None => body.extend(
+            brief
+                .sections
+                .iter()
+                .map(|section| shown(section, line_max)),
+        ),
+    }
     let action = |(title, url)| json!({"type": "Action.OpenUrl", "title": title, "url": url});
     let actions: Vec<Value> = brief.reading().map(action).collect();
     json!({
@@ -183,7 +200,7 @@ mod tests {
 
         #[test]
         fn any_alert_fits(value in prop_oneof![any::<String>(), "[\u{1b}<at>&\"\n😀*_]{900}"]) {
-            let text = message(&hostile(&value));
+            let text = message(&hostile(&value), &Templates::default());
             prop_assert!(text.len() <= BYTES_MAX, "{}", text.len());
             let mut found = Vec::new();
             texts(&serde_json::from_str(&text).unwrap(), &mut found);

@@ -12,7 +12,7 @@ use axum::{
     extract::Request,
     http::{HeaderMap, Response},
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::Semaphore};
 
 use super::*;
 use crate::{
@@ -39,6 +39,12 @@ pub(super) struct Answer(u16, Vec<(&'static str, String)>, &'static str);
 
 impl Server {
     pub(super) async fn start(answers: Vec<Answer>) -> Self {
+        let open = Semaphore::new(Semaphore::MAX_PERMITS);
+        Self::gated(answers, Arc::new(open)).await
+    }
+
+    /// The same, but each answer waits for a permit and uses it up.
+    async fn gated(answers: Vec<Answer>, gate: Arc<Semaphore>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let requests = Requests::default();
@@ -48,7 +54,7 @@ impl Server {
         let answers = Arc::new(Mutex::new(VecDeque::from(answers)));
         let app = Router::new().fallback(move |request: Request| {
             let (seen, answers) = (Arc::clone(&seen), Arc::clone(&answers));
-            let asked = Arc::clone(&asked);
+            let (asked, gate) = (Arc::clone(&asked), Arc::clone(&gate));
             async move {
                 let (parts, body) = request.into_parts();
                 asked.lock().unwrap().push(parts.uri.to_string());
@@ -63,6 +69,7 @@ impl Server {
                     }
                     next
                 };
+                gate.acquire().await.unwrap().forget();
                 if next.0 == HANGS {
                     std::future::pending::<()>().await;
                 }
@@ -492,6 +499,87 @@ async fn what_does_not_fit_into_the_queue_waits_in_the_outbox() {
     assert_eq!(log().lines().collect::<Vec<_>>(), expected);
     assert_eq!(notifier.shutdown(Duration::from_secs(30)).await, []);
     assert!(keeper.stop(Duration::from_secs(30)));
+    let outbox = store::Outbox::open(&dir.path().join("state")).unwrap();
+    assert_eq!(outbox.list(false, 100).unwrap(), []);
+}
+
+/// A receiver that takes nothing for long, and one that is slow to answer: both have everything
+/// afterwards, in order, and neither waits for the other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn receivers_that_fail_or_are_slow_have_everything_afterwards() {
+    const FAILURES: usize = 60;
+    let mut script = vec![answer(500, ""); FAILURES];
+    script.push(answer(200, ""));
+    let failing = Server::start(script).await;
+    let gate = Arc::new(Semaphore::new(0));
+    let slow = Server::gated(vec![answer(200, "")], Arc::clone(&gate)).await;
+
+    let dir = tempfile::tempdir().unwrap();
+    let metrics = Metrics::new(&prometheus::Registry::new()).unwrap();
+    let (store, ..) = store::Store::open(store::Settings::new(dir.path().join("state"))).unwrap();
+    let health = Arc::<crate::telemetry::Health>::default();
+    let own = store::Metrics::new(&crate::telemetry::Metrics::new().unwrap()).unwrap();
+    let names: [Arc<str>; 2] = ["failing".into(), "slow".into()];
+    let (keeper, keeping) = store.keeper(
+        Vec::new(),
+        names.iter().cloned().collect(),
+        own,
+        health.part("state"),
+    );
+    let receiver = |name: &Arc<str>, server: &Server| Receiver {
+        name: Arc::clone(name),
+        integration: Integration::Webhook(Webhook::new(&test_client(), server.url()).unwrap()),
+    };
+    let receivers = vec![receiver(&names[0], &failing), receiver(&names[1], &slow)];
+    let settings = Settings {
+        queue_max: 4,
+        timeout: Span::from_secs(60),
+        backoff_first: Span::from_micros(100),
+        backoff_max: Span::from_micros(1_000),
+        ..Settings::default()
+    };
+    let notifier = Notifier::start(receivers, settings, &metrics, Some(&keeper));
+    keeping.start(notifier.deliver()).unwrap();
+    let mut notes = Vec::new();
+    let mut expected = Vec::new();
+    for n in 0..40 {
+        let mut alert = Alert::clone(&samples::burst(1));
+        alert.id = format!("{n}").into();
+        expected.push(to_json(&alert, 0));
+        let change = Change::Fired(Arc::new(alert));
+        let told = names.iter();
+        let told = told.map(|name| Notification::single(name, &change, 0));
+        notes.extend(told.filter_map(|told| {
+            notifier.note(
+                &told,
+                Time::from_micros(chrono::Utc::now().timestamp_micros()),
+            )
+        }));
+    }
+    keeper.commit(store::Checkpoint {
+        notes,
+        ..store::Checkpoint::default()
+    });
+    let has = async |server: &Server, count: usize| {
+        let came = async {
+            while server.requests().len() < count {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        let came = tokio::time::timeout(Duration::from_secs(60), came).await;
+        assert!(came.is_ok(), "{} came", server.requests().len());
+        let bodies = server.requests().into_iter().map(|(_, body)| body);
+        bodies.collect::<Vec<_>>()
+    };
+    let came = has(&failing, FAILURES + expected.len()).await;
+    let (refused, taken) = came.split_at(FAILURES);
+    assert!(refused.iter().all(|body| *body == expected[0]));
+    assert_eq!(taken, expected);
+    assert_eq!(has(&slow, 1).await.len(), 1, "it has not answered yet");
+    gate.add_permits(expected.len());
+    assert_eq!(has(&slow, expected.len()).await, expected);
+    assert_eq!(notifier.shutdown(Duration::from_secs(60)).await, []);
+    assert!(keeper.stop(Duration::from_secs(60)));
     let outbox = store::Outbox::open(&dir.path().join("state")).unwrap();
     assert_eq!(outbox.list(false, 100).unwrap(), []);
 }

@@ -5,7 +5,7 @@ use aws_lc_rs::hmac;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
-use super::{BuildError, Failure, Preview, http::Endpoint};
+use super::{BuildError, Failure, Preview, Templates, http::Endpoint};
 use crate::{
     alert::{dispatch::Notification, to_json},
     units::Secret,
@@ -26,6 +26,7 @@ const KEY_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
 pub struct Webhook {
     endpoint: Endpoint,
     keys: Vec<SigningKey>,
+    templates: Templates,
 }
 
 /// A key that the receiver shares with us.
@@ -68,7 +69,15 @@ impl Webhook {
         Ok(Self {
             endpoint,
             keys: Vec::new(),
+            templates: Templates::default(),
         })
+    }
+
+    /// In these words where there are some.
+    #[must_use]
+    pub fn worded(mut self, templates: Templates) -> Self {
+        self.templates = templates;
+        self
     }
 
     /// Signs with each of these keys, so that the receiver can change from one to another.
@@ -89,11 +98,12 @@ impl Webhook {
         if !self.keys.is_empty() {
             headers.extend(signed.iter().map(String::as_str));
         }
-        self.endpoint.preview(&body(told), &headers)
+        self.endpoint
+            .preview(&body(told, &self.templates), &headers)
     }
 
     pub(super) async fn deliver(&self, told: &Notification) -> Result<String, Failure> {
-        let body = body(told);
+        let body = body(told, &self.templates);
         let mut headers = HeaderMap::new();
         let mut put = |name: HeaderName, value: String| {
             // Digits, letters and base64 only.
@@ -116,7 +126,10 @@ impl Webhook {
 }
 
 /// The alert; a list when there are several.
-fn body(told: &Notification) -> String {
+fn body(told: &Notification, templates: &Templates) -> String {
+    if let Some(body) = templates.render(told).body {
+        return body;
+    }
     match told.alerts.as_slice() {
         [alert] => to_json(alert, told.missed),
         alerts => {

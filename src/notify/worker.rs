@@ -62,7 +62,7 @@ struct Reading {
 }
 
 /// What names a payload that this version wrote: [`Notification`] in postcard.
-const PAYLOAD: u8 = 3;
+const PAYLOAD: u8 = 4;
 
 /// A notification as the outbox holds it.
 pub(super) fn payload(told: &Notification) -> Arc<[u8]> {

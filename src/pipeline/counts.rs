@@ -69,21 +69,21 @@ pub(super) struct Counts {
     state_keys: IntGauge,
     state_requests: IntGauge,
     state_bytes: IntGauge,
-    evicted: [IntCounter; 4],
+    evicted: [IntCounter; 5],
     told: Told,
 }
 
 /// What the engine and the alerts had counted when it was last told.
 #[derive(Default)]
 struct Told {
-    tables: [u64; 4],
+    tables: [u64; 5],
     alerts: u64,
     uncounted: [u64; 4],
     clamped: u64,
 }
 
 /// The engine's tables, by the label value of each.
-const TABLES: [&str; 4] = ["keys", "values", "requests", "long_requests"];
+const TABLES: [&str; 5] = ["keys", "values", "requests", "long_requests", "mintings"];
 
 /// Why a match was not counted, by the label value.
 const UNCOUNTED: [&str; 4] = ["unkeyed", "combinations", "evidence", "forgotten"];
@@ -97,12 +97,13 @@ fn uncounted_of(stats: &Stats) -> [u64; 4] {
     ]
 }
 
-fn evicted_from(stats: &Stats) -> [u64; 4] {
+fn evicted_from(stats: &Stats) -> [u64; 5] {
     [
         stats.keys_evicted,
         stats.values_evicted,
         stats.requests_evicted,
         stats.long_requests_evicted,
+        stats.mintings_forgotten,
     ]
 }
 

@@ -191,3 +191,62 @@ route: {receiver: soc, routes: [{matchers: [severity=critical], receiver: pager}
     );
     assert_eq!(preview("soc", &["--events", "no-such-file"]).code, 3);
 }
+
+/// Listens once and gives the first line that it is sent, having answered that all is well.
+fn listen_once() -> (u16, thread::JoinHandle<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let taken = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut line = String::new();
+        BufReader::new(&stream).read_line(&mut line).unwrap();
+        stream
+            .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+            .unwrap();
+        line
+    });
+    (port, taken)
+}
+
+#[test]
+fn proxies_of_the_environment_are_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let tell = |url: &str, proxy: u16, not_for: &str| {
+        let config = folder.path().join("auditwatch.yml");
+        let text =
+            format!("receivers: [{{name: r, send_resolved: false, webhook: {{url: '{url}'}}}}]");
+        fs::write(&config, text).unwrap();
+        let mut command = program();
+        command
+            .args(["notify", "test", "r", "--config"])
+            .arg(&config);
+        let proxy = format!("http://127.0.0.1:{proxy}");
+        command
+            .env("HTTP_PROXY", &proxy)
+            .env("HTTPS_PROXY", &proxy)
+            .env("NO_PROXY", not_for);
+        answer(&mut command, b"")
+    };
+    let (proxy, asked) = listen_once();
+    let told = tell("http://receiver.invalid/hook", proxy, "");
+    assert_eq!(told.code, 0, "{}", told.stderr);
+    assert_eq!(
+        asked.join().unwrap(),
+        "POST http://receiver.invalid/hook HTTP/1.1\r\n"
+    );
+
+    // TLS goes through it in a tunnel; this one breaks it off.
+    let (proxy, asked) = listen_once();
+    let told = tell("https://receiver.invalid/CanaryPath", proxy, "");
+    assert_eq!(told.code, 1);
+    assert!(!told.stderr.contains("CanaryPath"), "{}", told.stderr);
+    assert_eq!(
+        asked.join().unwrap(),
+        "CONNECT receiver.invalid:443 HTTP/1.1\r\n"
+    );
+
+    let (receiver, asked) = listen_once();
+    let told = tell(&format!("http://127.0.0.1:{receiver}/hook"), 1, "127.0.0.1");
+    assert_eq!(told.code, 0, "{}", told.stderr);
+    assert_eq!(asked.join().unwrap(), "POST /hook HTTP/1.1\r\n");
+}

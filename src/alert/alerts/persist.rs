@@ -23,7 +23,7 @@ const WATERMARK: Owner = Owner {
 };
 
 /// The version of what the rows hold. Rows of another version cannot be read.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// An open alert as it is kept.
 #[derive(Serialize)]

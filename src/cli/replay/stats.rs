@@ -53,7 +53,8 @@ pub(super) fn line(
             "requests": engine.requests + engine.long_requests,
             "bytes": engine.bytes,
             "evicted": engine.keys_evicted + engine.values_evicted
-                + engine.requests_evicted + engine.long_requests_evicted,
+                + engine.requests_evicted + engine.long_requests_evicted
+                + engine.mintings_forgotten,
         },
         "peak_memory_bytes": peak_memory(),
     })

@@ -395,3 +395,60 @@ fn a_reload_keeps_the_state_of_what_means_the_same() {
         assert_eq!(!told.is_empty(), fires, "{threshold} {level}");
     }
 }
+
+/// What was minted by bob and used by its account says so, in one cluster.
+#[test]
+fn a_token_is_told_with_who_minted_it() {
+    let text = rule("secrets", "objectRef.resource: secrets", "");
+    let event = |id: &str, more: &str, resource: &str, at: &str| {
+        format!(
+            r#"{{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Metadata","auditID":"{id}","stage":"ResponseComplete","requestURI":"/","verb":"create","sourceIPs":["198.51.100.7"],{more},"objectRef":{{{resource}}},"responseStatus":{{"code":201}},"requestReceivedTimestamp":"2026-11-23T11:0{at}:00.000000Z","stageTimestamp":"2026-11-23T11:0{at}:00.000000Z"}}"#
+        )
+    };
+    let user = |name: &str, token: &str| {
+        format!(
+            r#""user":{{"username":"{name}","extra":{{"authentication.kubernetes.io/credential-id":["{token}"]}}}}"#
+        )
+    };
+    let mint = |made: &str, by: &str| {
+        format!(
+            r#"{by},"annotations":{{"authentication.kubernetes.io/issued-credential-id":"{made}"}}"#
+        )
+    };
+    let account = r#""resource":"serviceaccounts","subresource":"token""#;
+    let secret = r#""resource":"secrets""#;
+    let lines = [
+        event(
+            "1",
+            &mint("JTI=1", &user("bob", "X509SHA256=b")),
+            account,
+            "1",
+        ),
+        event("2", &mint("JTI=2", &user("one", "JTI=1")), account, "2"),
+        event("3", &user("two", "JTI=2"), secret, "3"),
+        event("4", &user("two", "JTI=3"), secret, "4"),
+    ];
+    let mut bench = Bench::new(&text);
+    let mut out = Vec::new();
+    for line in &lines {
+        let seen = observe(&mut bench.observer, line, "east");
+        bench.engine.admit(SOURCE, &seen[0], None, &mut out);
+    }
+    let elsewhere = observe(&mut bench.observer, &lines[2], "west");
+    bench.engine.admit(SOURCE, &elsewhere[0], None, &mut out);
+    let minted: Vec<_> = out
+        .iter()
+        .map(|told| told.evidence[0].credential.as_ref().unwrap().minted.clone())
+        .collect();
+    let first = minted[0].clone().unwrap();
+    assert_eq!(
+        (&*first.by, &*first.audit_id, first.at),
+        ("one", "2", at(120))
+    );
+    let earlier = first.earlier.clone().unwrap();
+    assert_eq!(
+        (&*earlier.by, earlier.from.as_deref()),
+        ("bob", Some("198.51.100.7"))
+    );
+    assert_eq!(minted[1..], [None, None]);
+}

@@ -77,7 +77,7 @@ async fn server(refusal: Option<&'static str>) -> (u16, tokio::task::JoinHandle<
 #[tokio::test]
 async fn a_server_gets_the_whole_mail() {
     let (port, session) = server(None).await;
-    let email = Email::new(settings(port)).unwrap();
+    let email = Email::new(settings(port), None).unwrap();
     email.deliver(&told()).await.unwrap();
     drop(email);
     let heard = session.await.unwrap();
@@ -103,7 +103,7 @@ async fn says_whether_it_helps_to_try_again() {
         ("451 very-secret", Reason::ServerError, false),
     ] {
         let (port, _session) = server(Some(answer)).await;
-        let failure = Email::new(settings(port))
+        let failure = Email::new(settings(port), None)
             .unwrap()
             .deliver(&told())
             .await
@@ -123,7 +123,7 @@ async fn says_whether_it_helps_to_try_again() {
         host: "localhost".into(),
         ..settings(port)
     };
-    let email = Email::new(secret).unwrap();
+    let email = Email::new(secret, None).unwrap();
     assert!(!format!("{email:?}").contains("very-secret"));
     let failure = email.deliver(&told()).await.unwrap_err();
     assert!(
@@ -139,7 +139,7 @@ proptest! {
     #[test]
     fn nothing_breaks_out(value in prop_oneof![any::<String>(), "[\r\n:<>&\"' aBcc@x]{0,300}", Just("\r\nBcc: evil@example.com\r\n\r\n<script>".to_owned())]) {
         let told = hostile(&value);
-        let mail = mail(&told, &settings(25)).unwrap();
+        let mail = mail(&told, &settings(25), &Templates::default()).unwrap();
         let text = String::from_utf8(mail.formatted()).unwrap();
         let (headers, _) = text.split_once("\r\n\r\n").unwrap();
         let names: Vec<&str> = headers.lines().filter(|line| !line.starts_with([' ', '\t'])).map(|line| line.split(':').next().unwrap()).collect();

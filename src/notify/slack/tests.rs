@@ -57,7 +57,7 @@ fn collect_formatted(value: &Value, texts: &mut Vec<String>) {
 fn a_new_alert_reads_well() {
     let mut message = message(&Change::Fired(samples::burst(9)));
     message.missed = 12;
-    let payload = payload(&message);
+    let payload = payload(&message, &Templates::default());
     let expected = "\
 🔴 HIGH: Many requests refused to one principal: system:serviceaccount:shop:web (service account)
 🔴 HIGH: Many requests refused to one principal
@@ -115,7 +115,7 @@ alert `ID`";
 #[test]
 fn later_messages_are_short() {
     let changes = samples::burst_changes();
-    let update = shown(&payload(&message(&changes[1])));
+    let update = shown(&payload(&message(&changes[1]), &Templates::default()));
     assert!(
         update.contains("🔴 HIGH, goes on: Many") && update.contains("321 requests"),
         "{update}"
@@ -124,7 +124,7 @@ fn later_messages_are_short() {
         !update.contains("*Seen*") && !update.contains("*Look*"),
         "{update}"
     );
-    let over = shown(&payload(&message(&changes[2])));
+    let over = shown(&payload(&message(&changes[2]), &Templates::default()));
     assert!(
         over.starts_with("✅ HIGH, over: Many") && !over.contains("Why:"),
         "{over}"
@@ -133,7 +133,10 @@ fn later_messages_are_short() {
 
 #[test]
 fn hostile_names_are_only_seen() {
-    let text = shown(&payload(&message(&Change::Fired(samples::hostile()))));
+    let text = shown(&payload(
+        &message(&Change::Fired(samples::hostile())),
+        &Templates::default(),
+    ));
     let name = "`&lt;!channel&gt;\\x1b[2J\\u{202e}*x*ˋyˋ\\n&amp; \\u{9b}31m&lt;https://evil.example|click&gt;`";
     assert!(
         text.contains(&format!("*Who*\n{name} acting as {name} (service account)")),
@@ -181,7 +184,7 @@ fn many_alerts_are_one_message() {
     for _ in 0..38 {
         told.firing.add(crate::rule::Severity::Low);
     }
-    let text = shown(&payload(&told));
+    let text = shown(&payload(&told, &Templates::default()));
     let expected = "🔴 HIGH: 39 alerts, first Many requests refused to one principal\n\
         🔴 HIGH: 39 alerts, first Many requests refused to one principal\n\
         Alerts: 1 high, 38 low go on\n\
@@ -195,7 +198,7 @@ proptest! {
 
     #[test]
     fn any_many_alerts_fit(value in prop_oneof![any::<String>(), "[<!>&`*_~@#|a\n]{0,900}", "[&😀]{900}"]) {
-        let payload = payload(&crate::notify::tests::hostile(&value));
+        let payload = payload(&crate::notify::tests::hostile(&value), &Templates::default());
         within_limits(&payload);
         let text = payload.to_string();
         for start in ["<!", "<@", "<#"] {
@@ -221,7 +224,7 @@ proptest! {
         rule.runbook = Some(format!("https://wiki.example/{}?a=1&b=2", "x".repeat(270)));
         let alert = Arc::new(alert);
         for change in [Change::Fired, Change::Updated, Change::Resolved] {
-            let payload = payload(&Notification::single(&"r".into(), &change(Arc::clone(&alert)), dropped));
+            let payload = payload(&Notification::single(&"r".into(), &change(Arc::clone(&alert)), dropped), &Templates::default());
             within_limits(&payload);
             let text = payload.to_string();
             prop_assert_eq!(&serde_json::from_str::<Value>(&text).unwrap(), &payload);

@@ -113,7 +113,11 @@ fn hostile_names_stay_in_their_place() {
           namespace "<!channel>\x1b[2J\u{202e}*x*`y`\n& \u{9b}31m<https://evil.example|click>"
   from    198.51.100.7 (public) with "<!channel>\x1b[2J\u{202e}*x*`y`\n&
           \u{9b}31m<https://evil.example|click>"
-  with    other "<!channel>\x1b[2J\u{202e}*x*`y`\n& \u{9b}31m<https://evil.example|click>"
+  with    other "<!channel>\x1b[2J\u{202e}*x*`y`\n& \u{9b}31m<https://evil.example|click>", minted
+          by "<!channel>\x1b[2J\u{202e}*x*`y`\n& \u{9b}31m<https://evil.example|click>" from
+          "<!channel>\x1b[2J\u{202e}*x*`y`\n& \u{9b}31m<https://evil.example|click>" at
+          2026-11-23T11:04:00Z (audit id "<!channel>\x1b[2J\u{202e}*x*`y`\n&
+          \u{9b}31m<https://evil.example|click>")
   when    2026-11-23 11:05:00 UTC, 1 request
   why     <!channel>\x1b[2J\u{202e}*x*`y`\n& \u{9b}31m<https://evil.example|click>
   cluster prod-eu
