@@ -310,24 +310,9 @@ fn receiver(
     let send_updates = table.boolean("send_updates");
     let rate = table.parsed("rate_limit", rate);
     let spot = name.as_ref().map_or(table.spot, |name| name.spot);
-    match targets.len() {
-        0 => table.missing(
-            INTEGRATIONS[0],
-            "say what it is: `slack: {url_file: …}`, `webhook: {url: …}` or `alert_log: {path: …}`",
-        ),
-        1 => {}
-        _ => {
-            let both: Vec<String> = targets
-                .iter()
-                .map(|(kind, _)| format!("`{kind}`"))
-                .collect();
-            let message = format!("a receiver cannot be {} at once", both.join(" and "));
-            let problem = table.error("contradiction", spot, message);
-            reading.add(problem.help("write one receiver for each"));
-        }
-    }
-    let kind = targets.first().map(|(kind, _)| *kind);
-    let templates = templates::read(&mut table, kind.unwrap_or_default());
+    let kinds: Vec<&str> = targets.iter().map(|(kind, _)| *kind).collect();
+    is_one_thing(&kinds, &table, spot);
+    let templates = templates::read(&mut table, kinds.first().copied().unwrap_or_default());
     let ca = private_ca(&mut table, reading);
     table.finish();
     let (kind, target) = targets.into_iter().next()?;
@@ -349,6 +334,25 @@ fn receiver(
         value: settings,
         place,
     })
+}
+
+/// Whether somebody said what the receiver is, and said one thing.
+fn is_one_thing(kinds: &[&str], table: &Table<'_>, spot: Spot) {
+    match kinds {
+        [] => table.missing(
+            INTEGRATIONS[0],
+            "say what it is: `slack: {url_file: …}`, `webhook: {url: …}` or `alert_log: {path: …}`",
+        ),
+        [_] => {}
+        _ => {
+            let both: Vec<String> = kinds.iter().map(|kind| format!("`{kind}`")).collect();
+            let message = format!("a receiver cannot be {} at once", both.join(" and "));
+            let problem = table.error("contradiction", spot, message);
+            table
+                .problems
+                .add(problem.help("write one receiver for each"));
+        }
+    }
 }
 
 /// `20/1m`: messages, and in how much time.

@@ -106,7 +106,7 @@ mod tests {
                     continue;
                 };
                 let _ = stream.write_all(greeting.as_bytes()).await;
-                let mut taken = [0; 64 << 10];
+                let mut taken = vec![0; 64 << 10];
                 while stream.read(&mut taken).await.is_ok_and(|count| count > 0) {
                     let _ = stream.write_all(answer.as_bytes()).await;
                 }

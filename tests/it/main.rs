@@ -15,6 +15,7 @@ mod messages;
 mod notify;
 mod program;
 mod promises;
+mod receiver_secrets;
 mod rule_cases;
 mod sample_logs;
 mod scoreboard;

@@ -1,3 +1,5 @@
+//! Templates: what they may say, what is refused at load, and that no value breaks out.
+
 use std::sync::Arc;
 
 use proptest::prelude::*;
