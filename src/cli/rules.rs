@@ -182,6 +182,15 @@ fn page(out: &mut impl Write, set: &RuleSet, rule: &Listed<'_>) -> io::Result<()
             novelty.forget
         )?;
     }
+    if let Some(silence) = &rule.extension.silence {
+        let by: Vec<&str> = silence.by.iter().map(Field::name).collect();
+        writeln!(
+            out,
+            "listens          for each {}: tells when it was heard steadily and then not for {}",
+            by.join(", "),
+            silence.after
+        )?;
+    }
     if rule.off {
         writeln!(
             out,

@@ -3,6 +3,7 @@
 
 mod known;
 mod persist;
+mod silence;
 
 pub use known::BaselineView;
 pub(super) use persist::Tokens;
@@ -44,6 +45,8 @@ pub(super) struct Conditions {
     callers: Callers,
     unkeyed: u64,
     combinations_dropped: u64,
+    /// The rules that listen for heartbeats.
+    listening: Vec<usize>,
     /// Rules whose state went with them, since the rows were last taken.
     gone: Vec<u64>,
 }
@@ -61,6 +64,8 @@ pub(super) struct Match<'a> {
     pub horizon: Time,
     /// Whether baselines may learn from it.
     pub trust: Trust,
+    /// The clock of a live source.
+    pub now: Option<Time>,
 }
 
 /// A match that says something, by itself or because a baseline finds it odd; or the detection of
@@ -111,6 +116,7 @@ impl Conditions {
             callers: Callers::default(),
             unkeyed: 0,
             combinations_dropped: 0,
+            listening: Vec::new(),
             gone: Vec::new(),
         };
         conditions.replace(rules);
@@ -151,6 +157,8 @@ impl Conditions {
             self.windows
                 .push(kept.unwrap_or_else(|| Counting::new(correlation, reach, &self.settings)));
         }
+        let listens = |(at, rule): (usize, &Rule)| rule.extension.silence.is_some().then_some(at);
+        self.listening = rules.rules.iter().enumerate().filter_map(listens).collect();
         self.gone.extend(tokens.into_keys());
         self.plan = Arc::new(Plan::new(&rules));
         self.rules = rules;
@@ -187,6 +195,10 @@ impl Conditions {
             return;
         }
         self.combinations_dropped += u64::from(hit.dropped);
+        if rule.extension.silence.is_some() {
+            self.hear(plan, found);
+            return;
+        }
         let odd = if plan.has_baselines {
             let odd = self.odd_for_its_key(rule, plan, found);
             if odd.is_empty() {

@@ -84,6 +84,7 @@ impl Engine {
             start_was_shown: placed.start_was_shown,
         };
         let sighting = self.requests.see(&seen, watermark);
+        let horizon = horizon(watermark, self.settings.lateness);
         let admission = match sighting {
             Sighting::Repeat => Admission::Duplicate,
             _ if placed.is_late => Admission::Late,
@@ -94,7 +95,6 @@ impl Engine {
         }
         let told_before = out.len();
         if let (Sighting::New(handle), Some(recording)) = (sighting, &observation.recording) {
-            let horizon = horizon(watermark, self.settings.lateness);
             let trust = match self.conditions.is_suspect(&observation.hits) {
                 true => Trust::Suspect,
                 false if self.is_learning => Trust::Vouched,
@@ -108,33 +108,51 @@ impl Engine {
                     time: placed.time,
                     horizon,
                     trust,
+                    now,
                 };
                 let requests = &mut self.requests;
                 self.conditions
                     .meet(met, &mut |rule| requests.claim(handle, rule), out);
             }
         }
-        for detection in &mut out[told_before..] {
-            self.lineage.tell(detection);
-        }
+        self.conditions.miss(horizon, now, out);
+        self.tell_lineage(&mut out[told_before..]);
         match admission {
             Admission::Evaluated => self.evaluated += 1,
             Admission::Duplicate => self.duplicate += 1,
             Admission::Late => self.late += 1,
         }
         if (self.evaluated + self.duplicate + self.late).is_multiple_of(SWEEP_EVERY) {
-            self.conditions
-                .sweep(horizon(watermark, self.settings.lateness));
+            self.conditions.sweep(horizon);
         }
         admission
     }
 
     /// Says that nothing stamped before `floor` is expected any more from any source: time passes
-    /// although nothing arrives.
-    pub fn advance(&mut self, floor: Time) {
+    /// although nothing arrives. With `now` also by the clock, and what was heard and is not any
+    /// more is told.
+    pub fn advance(&mut self, floor: Time, now: Option<Time>, out: &mut Vec<Detection>) {
         self.sources.lift(floor);
-        self.conditions
-            .sweep(horizon(self.sources.watermark(), self.settings.lateness));
+        let horizon = horizon(self.sources.watermark(), self.settings.lateness);
+        self.conditions.sweep(horizon);
+        let told_before = out.len();
+        self.conditions.miss(horizon, now, out);
+        self.tell_lineage(&mut out[told_before..]);
+    }
+
+    /// Nothing more comes, as at the end of an archive: tells of the silences that ended and that
+    /// something late might have filled until now.
+    pub fn finish(&mut self, out: &mut Vec<Detection>) {
+        let told_before = out.len();
+        self.conditions.finish(out);
+        self.tell_lineage(&mut out[told_before..]);
+    }
+
+    /// Adds to detections who minted the credentials that were used.
+    fn tell_lineage(&self, detections: &mut [Detection]) {
+        for detection in detections {
+            self.lineage.tell(detection);
+        }
     }
 
     /// From now on all that is seen is normal and learnt at once, or not any more. What comes with

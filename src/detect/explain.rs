@@ -98,7 +98,7 @@ fn lines(
                 };
                 told.push(format!("{}: {line}", counted.meta.name));
             }
-            Condition::Correlation(_) => {}
+            Condition::Silence | Condition::Correlation(_) => {}
         }
     }
     told

@@ -26,7 +26,8 @@ pub(super) struct RulePlan {
     pub reads: Vec<Read>,
     /// Fields of these that an event may have several values of, each once.
     pub several: Vec<Field>,
-    /// Whether a match says something only when a baseline finds it odd.
+    /// Whether a match says something only when a baseline finds it odd, or when
+    /// no other comes after it.
     pub has_baselines: bool,
     /// The correlations that count the rule itself.
     feeds: Vec<Feed>,
@@ -46,6 +47,7 @@ pub(super) struct Read {
 pub(super) enum Condition {
     Novelty,
     Rate,
+    Silence,
     Correlation(Feed),
 }
 
@@ -111,7 +113,9 @@ impl RulePlan {
         chained: &[Vec<Feed>],
     ) -> Self {
         let mut plan = Self {
-            has_baselines: extension.novelty.is_some() || extension.rate.is_some(),
+            has_baselines: extension.novelty.is_some()
+                || extension.rate.is_some()
+                || extension.silence.is_some(),
             ..Self::default()
         };
         plan.want_words(extension);
@@ -120,6 +124,9 @@ impl RulePlan {
         }
         if let Some(rate) = &extension.rate {
             plan.read(Condition::Rate, &rate.by, &[], false);
+        }
+        if let Some(silence) = &extension.silence {
+            plan.read(Condition::Silence, &silence.by, &[], false);
         }
         // Each place that an event of this rule can reach, through chains too, once.
         let mut reached = feeds.clone();

@@ -22,8 +22,9 @@ pub mod kind {
     pub(in crate::detect) const WINDOW: u8 = 5;
     pub(in crate::detect) const ONCE: u8 = 6;
     pub(in crate::detect) const LINEAGE: u8 = 7;
+    pub(in crate::detect) const SILENCE: u8 = 8;
     /// Those that belong to a rule or correlation.
-    pub(in crate::detect) const OF_RULES: [u8; 4] = [NOVELTY, RATE, WINDOW, ONCE];
+    pub(in crate::detect) const OF_RULES: [u8; 5] = [NOVELTY, RATE, WINDOW, ONCE, SILENCE];
     /// What rules have learnt, by itself of use to another run.
     pub const BASELINES: [u8; 2] = [NOVELTY, RATE];
     /// From here on others may number their kinds.

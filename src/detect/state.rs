@@ -11,7 +11,7 @@ use crate::{
     baseline::{Novelty, NoveltySpec, Rate, RateSpec},
     rule::{Correlation, Kind, Rule},
     units::{Span, Time},
-    window::{Count, Distinct, Key, Limits, Look, Sequence, Spec, Step, TableStats},
+    window::{Absence, Count, Distinct, Key, Limits, Look, Sequence, Spec, Step, TableStats},
 };
 
 /// An ordinary request is answered, and so written, within this time of its arrival.
@@ -19,6 +19,9 @@ const REQUEST_TIME: Span = Span::from_secs(60);
 
 /// How many requests of one step of a member a chained correlation takes as evidence.
 const STEP_MAX: usize = 1_024;
+
+/// How many keys one rule listens for. Who is heard are machines, and those are few.
+const HEARD_KEYS_MAX: usize = 1_024;
 
 /// How many slots of each table are looked at for expired keys from time to time.
 const SWEEP: usize = 64;
@@ -32,6 +35,15 @@ pub(super) fn horizon(watermark: Time, lateness: Span) -> Time {
 pub(super) struct Baselines {
     pub novelty: Option<Novelty>,
     pub rate: Option<Rate>,
+    pub silence: Option<Absence<Heard>>,
+}
+
+/// What is kept of a heartbeat, so that its end can be told.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct Heard {
+    pub trace: Arc<Trace>,
+    /// The values that came with its hit.
+    pub values: Box<[Option<Box<str>>]>,
 }
 
 /// The state of one correlation.
@@ -94,7 +106,13 @@ impl Baselines {
                 limits,
             )
         });
-        Self { novelty, rate }
+        let silence = rule.extension.silence.as_ref();
+        let silence = silence.map(|silence| Absence::new(silence.after, HEARD_KEYS_MAX));
+        Self {
+            novelty,
+            rate,
+            silence,
+        }
     }
 
     /// Takes back some memory of keys that are over at `horizon`.
@@ -115,6 +133,10 @@ impl Baselines {
         }
         if let Some(rate) = &self.rate {
             add(stats, rate.stats(), rate.bytes());
+        }
+        if let Some(silence) = &self.silence {
+            stats.keys += silence.watched();
+            stats.keys_evicted += silence.refused();
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::{
     baseline::{Novel, Surge},
     rule::{Correlation, Kind, Rate},
     units::{Span, Time},
-    window::Step,
+    window::{Missing, Step},
 };
 
 /// Why a rule reports that needs one event only.
@@ -142,6 +142,27 @@ pub(super) fn rate(surge: &Surge, rate: &Rate) -> String {
     format!("{count} requests in {every}, {times} times its usual {usual:.0}")
 }
 
+/// Why a silence reports: `heard every 10s for 3h, 1081 times, then nothing from 10:02:11 to
+/// 10:09:40 (7m29s); more than 2m is a silence`.
+pub(super) fn silence<P>(missing: &Missing<P>, after: Span) -> String {
+    let run = &missing.run;
+    let heard = format!(
+        "heard every {} for {}, {} times",
+        coarse(run.pause().max(Span::from_secs(1))),
+        coarse(run.last.since(run.first)),
+        run.heard
+    );
+    let silence = match &missing.back {
+        Some((back, _)) => {
+            let ends = moments(&[run.last, *back]);
+            let length = Span::from_secs(back.since(run.last).micros() / 1_000_000);
+            format!("nothing from {} to {} ({length})", ends[0], ends[1])
+        }
+        None => format!("nothing since {}", moments(&[run.last])[0]),
+    };
+    format!("{heard}, then {silence}; more than {after} is a silence")
+}
+
 fn limit(min: u64, max: Option<u64>) -> String {
     match max {
         None => format!("threshold {min}"),
@@ -229,6 +250,31 @@ fn coarse(span: Span) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::window::Run;
+
+    #[test]
+    fn silence_reads_well() {
+        let at = |text| Time::parse(text).unwrap();
+        let mut missing = Missing {
+            run: Run {
+                first: at("2026-11-23T07:02:11Z"),
+                last: at("2026-11-23T10:02:11Z"),
+                heard: 1_081,
+                payload: (),
+            },
+            back: Some((at("2026-11-23T10:09:40Z"), ())),
+            was_told: false,
+        };
+        let after = Span::from_secs(120);
+        assert_eq!(
+            silence(&missing, after),
+            "heard every 10s for 3h, 1081 times, then nothing from 10:02:11 to 10:09:40 (7m29s); \
+             more than 2m is a silence"
+        );
+        missing.back = None;
+        let why = silence(&missing, after);
+        assert!(why.contains("then nothing since 10:02:11;"), "{why}");
+    }
 
     #[test]
     fn novelty_reads_well() {

@@ -219,9 +219,9 @@ impl Bench {
         let idle = since.elapsed();
         if idle >= IDLE && watermark > Time::MIN {
             let idle = Span::from_micros(idle.as_micros() as i64);
-            self.parts
-                .judge
-                .advance(watermark.plus(idle), &mut self.changes);
+            let Parts { judge, counts, .. } = &mut self.parts;
+            let detected = &mut |detection: &_| counts.detection(detection);
+            judge.advance(watermark.plus(idle), clock(), detected, &mut self.changes);
         }
         if self.baselines_shown.elapsed() >= BASELINES_SHOWN_EVERY {
             self.baselines_shown = Instant::now();

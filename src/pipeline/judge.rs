@@ -43,22 +43,36 @@ impl Judge {
         let admission = self
             .engine
             .admit(source, observation, now, &mut self.detections);
-        for detection in self.detections.drain(..) {
-            detected(&detection);
-            self.alerts.fold(detection, out);
-        }
+        self.fold(detected, out);
         self.alerts.tick(self.engine.watermark(), out);
         admission
     }
 
+    fn fold(&mut self, detected: &mut dyn FnMut(&Detection), out: &mut Vec<Change>) {
+        for detection in self.detections.drain(..) {
+            detected(&detection);
+            self.alerts.fold(detection, out);
+        }
+    }
+
     /// Lets time pass although nothing arrives: nothing stamped before `floor` is expected.
-    pub fn advance(&mut self, floor: Time, out: &mut Vec<Change>) {
-        self.engine.advance(floor);
+    /// By the clock it is `now`.
+    pub fn advance(
+        &mut self,
+        floor: Time,
+        now: Time,
+        detected: &mut dyn FnMut(&Detection),
+        out: &mut Vec<Change>,
+    ) {
+        self.engine.advance(floor, Some(now), &mut self.detections);
+        self.fold(detected, out);
         self.alerts.tick(self.engine.watermark(), out);
     }
 
-    /// Tells what is new in open alerts, at the end of an archive. They stay open.
+    /// Tells the silences that ended and what is new in open alerts, at the end of an archive. They stay open.
     pub fn flush(&mut self, out: &mut Vec<Change>) {
+        self.engine.finish(&mut self.detections);
+        self.fold(&mut |_| {}, out);
         self.alerts.flush(out);
     }
 

@@ -138,6 +138,8 @@ pub fn replay(
     };
     if merge.run().is_break() {
         merge.report.is_cancelled = true;
+    } else {
+        merge.finish();
     }
     merge.report
 }
@@ -284,6 +286,16 @@ impl Merge<'_> {
         self.listener
             .advanced(&mut self.detections, self.engine.watermark());
         self.detections.clear();
+    }
+
+    /// Tells what waited for something that might have come late.
+    fn finish(&mut self) {
+        self.engine.finish(&mut self.detections);
+        if !self.detections.is_empty() {
+            self.listener
+                .advanced(&mut self.detections, self.engine.watermark());
+            self.detections.clear();
+        }
     }
 
     fn tell_progress(&mut self) {

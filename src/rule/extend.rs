@@ -1,6 +1,6 @@
-//! Reads the `auditwatch:` block: enabled, novelty, rate, summary, respond, contain, runbook.
+//! Reads the `auditwatch:` block: enabled, novelty, rate, silence, summary, respond, contain, runbook.
 
-use super::{Extension, Novelty, Rate, Template, codes, field};
+use super::{Extension, Novelty, Rate, Silence, Template, codes, field};
 use crate::{
     diagnostic::{Table, yaml::Node, yaml::Value},
     units::Span,
@@ -9,7 +9,7 @@ use crate::{
 const DAY: i64 = 86_400;
 
 /// Reads the block of a detection rule, or of a correlation, which counts by itself and so takes
-/// neither novelty nor rate.
+/// neither novelty nor rate nor silence.
 pub(super) fn read(table: &mut Table<'_>, correlation: bool) -> Extension {
     let Some(mut block) = table.table("auditwatch", "`auditwatch`") else {
         return Extension::default();
@@ -28,7 +28,12 @@ pub(super) fn read(table: &mut Table<'_>, correlation: bool) -> Extension {
     }
     let novelty = block.table("novelty", "`novelty`");
     let rate = block.table("rate", "`rate`");
-    for (name, spot) in [("novelty", &novelty), ("rate", &rate)] {
+    let silence = block.table("silence", "`silence`");
+    for (name, spot) in [
+        ("novelty", &novelty),
+        ("rate", &rate),
+        ("silence", &silence),
+    ] {
         if let (true, Some(inner)) = (correlation, spot) {
             block.problems.add(
                 block
@@ -41,10 +46,18 @@ pub(super) fn read(table: &mut Table<'_>, correlation: bool) -> Extension {
             );
         }
     }
+    if let (Some(silence), true) = (&silence, novelty.is_some() || rate.is_some()) {
+        let message = "a rule with `silence` tells of what is not there, and of nothing else";
+        let problem = block.error(codes::UNSUPPORTED, silence.spot, message);
+        block
+            .problems
+            .add(problem.help("put `novelty` or `rate` on a rule of its own"));
+    }
     let extension = Extension {
         off: enabled.is_some_and(|enabled| !enabled.value),
         novelty: novelty.and_then(read_novelty),
         rate: rate.and_then(read_rate),
+        silence: silence.and_then(read_silence),
         summary: block
             .take("summary")
             .and_then(|node| template(&block, "summary", node)),
@@ -139,6 +152,27 @@ fn read_rate(mut table: Table<'_>) -> Option<Rate> {
     });
     table.finish();
     rate
+}
+
+fn read_silence(mut table: Table<'_>) -> Option<Silence> {
+    let by = field::list(&mut table, "by");
+    let has_after = table.has("after");
+    let after = table.span("after");
+    if by.is_empty() {
+        table.missing(
+            "by",
+            "name the fields that say who is heard: `by: [objectRef.name]`",
+        );
+    }
+    if !has_after {
+        table.missing("after", "say how long a pause may be: `after: 2m`");
+    }
+    let silence = after.map(|after| Silence {
+        by,
+        after: after.value,
+    });
+    table.finish();
+    silence
 }
 
 /// A web address that can stand in any message as it is.

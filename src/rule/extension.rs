@@ -12,6 +12,8 @@ pub struct Extension {
     pub novelty: Option<Novelty>,
     /// Fires when a key does far more than it ever did.
     pub rate: Option<Rate>,
+    /// Fires when what was seen steadily is not seen any more.
+    pub silence: Option<Silence>,
     /// One sentence for the alert.
     pub summary: Option<Template>,
     /// Commands for whoever reads the alert, which change nothing; filled values are quoted for a
@@ -47,4 +49,13 @@ pub struct Rate {
     pub factor: f64,
     /// The least count in one step that fires.
     pub min: u64,
+}
+
+/// `silence: {by: […], after: 2m}`
+#[derive(Clone, Debug)]
+pub struct Silence {
+    /// The fields that name the key.
+    pub by: Vec<Field>,
+    /// The longest pause that is none.
+    pub after: Span,
 }

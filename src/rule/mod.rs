@@ -43,7 +43,7 @@ pub use codes::CODES;
 pub use correlation::{Bounds, Correlation, Kind, Member, Source};
 pub use explain::Explanation;
 pub use extend::is_plain_link;
-pub use extension::{Extension, Novelty, Rate};
+pub use extension::{Extension, Novelty, Rate, Silence};
 pub use index::Matcher;
 pub use load::{Layer, Loaded};
 pub use meta::{RuleMeta, Severity};

@@ -176,6 +176,11 @@ impl Compiler {
                 &rule.extension.rate
             )
         );
+        // What a rule without it means stays what it was, so that it keeps its state.
+        let meaning = match &rule.extension.silence {
+            Some(silence) => format!("{meaning}{silence:?}"),
+            None => meaning,
+        };
         let mut numbered = logic.map(&mut |predicate| self.id(predicate));
         numbered.sort(&|id| self.specs[*id as usize].cost());
         self.rules.push(Rule {

@@ -22,7 +22,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use absence::{Absence, Missing};
+pub use absence::{Absence, Heartbeat, Missing, Run};
 pub use count::Count;
 pub use distinct::Distinct;
 pub use persist::{Owner, Row, Rows, Unreadable, read};

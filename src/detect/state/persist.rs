@@ -23,6 +23,10 @@ impl Baselines {
             let kind = kind::RATE;
             rate.changes(Owner { kind, of }, rows);
         }
+        if let Some(silence) = &mut self.silence {
+            let kind = kind::SILENCE;
+            silence.changes(Owner { kind, of }, rows);
+        }
     }
 
     /// Takes up what its rows hold.
@@ -38,6 +42,10 @@ impl Baselines {
         if let Some(rate) = &mut self.rate {
             let kind = kind::RATE;
             rate.restore(Owner { kind, of }, rows.take(Owner { kind, of }))?;
+        }
+        if let Some(silence) = &mut self.silence {
+            let kind = kind::SILENCE;
+            silence.restore(Owner { kind, of }, rows.take(Owner { kind, of }))?;
         }
         Ok(())
     }

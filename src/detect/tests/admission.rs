@@ -228,7 +228,7 @@ fn idle_time_ages_state() {
         (bench.engine.stats().keys, bench.engine.watermark()),
         (1, at(1))
     );
-    bench.engine.advance(at(3_600));
+    bench.engine.advance(at(3_600), None, &mut Vec::new());
     assert_eq!(
         (bench.engine.stats().keys, bench.engine.watermark()),
         (0, at(3_600))

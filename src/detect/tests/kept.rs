@@ -160,8 +160,8 @@ proptest! {
                 prop_assert_eq!(broken.admit_from(source, "", &line), expected);
             }
             let floor = at(i64::from(seconds));
-            whole.engine.advance(floor);
-            broken.engine.advance(floor);
+            whole.engine.advance(floor, None, &mut Vec::new());
+            broken.engine.advance(floor, None, &mut Vec::new());
             kept.take_from(&mut broken.engine);
             if number % 2 == 0 {
                 broken = Bench::with(&text(), settings);
@@ -190,9 +190,9 @@ fn only_changes_are_written() {
     assert_eq!(kept.0.len(), all);
     assert_eq!(kept.take_from(&mut bench.engine), 1, "the engine's own");
     bench.admit(&get("late", "mia", "events", 200, 90_000.0));
-    bench.engine.advance(at(8 * 86_400));
+    bench.engine.advance(at(8 * 86_400), None, &mut Vec::new());
     for _ in 0..3_000 {
-        bench.engine.advance(at(8 * 86_400));
+        bench.engine.advance(at(8 * 86_400), None, &mut Vec::new());
         bench.admit(&get("late", "mia", "events", 200, 8.0 * 86_400.0));
     }
     kept.take_from(&mut bench.engine);
