@@ -69,8 +69,9 @@ pub(super) struct Requests {
     forgotten: u64,
 }
 
-/// Rules that a request was counted for.
-type Claims = SmallVec<[u32; 5]>;
+/// Rules that a request was counted for; most were for none.
+#[derive(Default)]
+struct Claims(Option<Box<SmallVec<[u32; 5]>>>);
 
 /// An ordinary or finished request. 32 bytes while no rule has counted it.
 struct Short {
@@ -85,7 +86,7 @@ struct Short {
 
 struct Entry {
     request: u128,
-    claims: Option<Box<Claims>>,
+    claims: Claims,
     /// Seconds since 1970 of its newest stage.
     stamped: u32,
     stages: u8,
@@ -161,14 +162,14 @@ impl Requests {
         if seen.is_long_running {
             self.see_long(seen, stage, expired)
         } else {
-            Sighting::New(self.remember(seen, stage, Claims::new(), expired))
+            Sighting::New(self.remember(seen, stage, Claims::default(), expired))
         }
     }
 
     /// Whether `rule` may count this request: true once.
     pub(super) fn claim(&mut self, handle: Handle, rule: u32) -> bool {
         let claims = match handle {
-            Handle::Short(number) => self.short.entry(number).claims.get_or_insert_default(),
+            Handle::Short(number) => &mut self.short.entry(number).claims,
             Handle::Long(request) => match self.long.entries.get_mut(&request) {
                 Some(entry) => {
                     entry.touched = true;
@@ -177,11 +178,7 @@ impl Requests {
                 None => return false,
             },
         };
-        if claims.contains(&rule) {
-            return false;
-        }
-        claims.push(rule);
-        true
+        claims.add(rule)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -231,7 +228,7 @@ impl Requests {
         let (stages, claims) = self
             .long
             .remove(seen.request)
-            .unwrap_or((stage, Claims::new()));
+            .unwrap_or((stage, Claims::default()));
         let was_shown = seen.start_was_shown && seen.time <= self.long.forgotten_until;
         let handle = self.remember(seen, stages, claims, expired);
         if !is_known && was_shown {
@@ -242,7 +239,6 @@ impl Requests {
     }
 
     fn remember(&mut self, seen: &Seen, stages: u8, claims: Claims, expired: u32) -> Handle {
-        let claims = (!claims.is_empty()).then(|| Box::new(claims));
         let stamped = seconds(seen.stamped);
         let entry = Entry {
             request: seen.request,
@@ -258,6 +254,25 @@ impl Requests {
             self.evicted += u64::from(!is_over);
         }
         Handle::Short(self.short.push(entry))
+    }
+}
+
+impl Claims {
+    fn from_vec(rules: Vec<u32>) -> Self {
+        Self((!rules.is_empty()).then(|| Box::new(SmallVec::from_vec(rules))))
+    }
+
+    fn as_slice(&self) -> &[u32] {
+        self.0.as_deref().map_or(&[], SmallVec::as_slice)
+    }
+
+    /// False when the rule is among them already.
+    fn add(&mut self, rule: u32) -> bool {
+        let is_new = !self.as_slice().contains(&rule);
+        if is_new {
+            self.0.get_or_insert_default().push(rule);
+        }
+        is_new
     }
 }
 
@@ -341,7 +356,7 @@ impl Long {
             kept: false,
             start: seen.time,
             stages,
-            claims: Claims::new(),
+            claims: Claims::default(),
         };
         self.entries.insert(seen.request, entry);
         gone
@@ -406,6 +421,8 @@ mod tests {
     #[test]
     fn an_entry_is_small() {
         assert!(size_of::<Entry>() <= 32, "{}", size_of::<Entry>());
+        let long = size_of::<(u128, LongEntry)>();
+        assert!(long <= 48, "{long}");
     }
 
     #[test]

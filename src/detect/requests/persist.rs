@@ -124,10 +124,7 @@ impl Requests {
             let left = (1 << ROW_BITS) - (start & ((1 << ROW_BITS) - 1)) as usize;
             let to = (from + left).min(short.entries.len());
             let entries = short.entries.range(from..to).map(|entry| {
-                let claims = entry
-                    .claims
-                    .as_ref()
-                    .map_or(&[][..], |claims| claims.as_slice());
+                let claims = entry.claims.as_slice();
                 (entry.request, entry.stamped, entry.stages, claims)
             });
             let value: Written<'_> = (start, entries.collect());
@@ -184,7 +181,7 @@ impl Requests {
                 if place as usize != self.short.entries.len() {
                     continue;
                 }
-                let claims = (!claims.is_empty()).then(|| Box::new(Claims::from_vec(claims)));
+                let claims = Claims::from_vec(claims);
                 self.short.push(Entry {
                     request,
                     claims,
