@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, sync::Arc};
 
+use smallvec::SmallVec;
+
 use super::{Minted, Trace, observer, plan::RulePlan, trace::Callers};
 use crate::{
     decode,
@@ -105,8 +107,11 @@ pub struct Combination {
     /// the recording is the event's text, which has them.
     pub values: Box<[Option<Box<str>>]>,
     /// For each of the rule's conditions over several events, what they count.
-    pub readings: Box<[Reading]>,
+    pub readings: Readings,
 }
+
+/// What a rule's conditions read, in the order of the plan.
+pub type Readings = SmallVec<[Reading; 1]>;
 
 /// What one condition reads from an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 use super::{
-    Combination, Hit, Minted, Observation, Reading, Recording, Trace,
+    Combination, Hit, Minted, Observation, Reading, Readings, Recording, Trace,
     combine::{Choice, Choices},
+    memo::{Memo, Place},
     plan::{Plan, Read, RulePlan},
     trace::Callers,
 };
@@ -22,6 +23,7 @@ pub struct Observer {
     matcher: Matcher,
     plan: Plan,
     callers: Callers,
+    memo: Memo,
     /// Where the latest event came from.
     context: Arc<Context>,
     bytes: Vec<u8>,
@@ -34,6 +36,7 @@ impl Observer {
             plan: Plan::new(&rules),
             matcher: Matcher::new(rules),
             callers: Callers::default(),
+            memo: Memo::default(),
             context: Arc::default(),
             bytes: Vec::new(),
         }
@@ -56,19 +59,32 @@ impl Observer {
             return observation;
         }
         observation.minted = Minted::of(event).map(Box::new);
-        let matches = self.matcher.matches(event);
-        if matches.is_empty() {
+        if self.matcher.matches(event).is_empty() {
             return observation;
         }
+        let (matches, likeness) = (self.matcher.matched(), self.matcher.likeness());
         let is_told = event.raw_line().len() > Recording::TEXT_BYTES_MAX
             || matches
                 .iter()
                 .any(|&rule| !self.plan.rules[rule].has_baselines);
         for &rule in matches {
-            let plan = &self.plan.rules[rule];
-            observation
-                .hits
-                .push(hit(rule as u32, plan, (event, is_told), &mut self.bytes));
+            let (plan, rule) = (&self.plan.rules[rule], rule as u32);
+            let bytes = &mut self.bytes;
+            let hit = match Place::of(rule, plan.reach, likeness) {
+                Some(place) => Hit {
+                    rule,
+                    first: Combination {
+                        values: values(plan, (event, is_told), &Choice::default()),
+                        readings: self.memo.readings(place, &event.context().cluster, || {
+                            readings(plan, event, &Choice::default(), bytes)
+                        }),
+                    },
+                    others: Box::default(),
+                    dropped: 0,
+                },
+                None => hit(rule, plan, (event, is_told), bytes),
+            };
+            observation.hits.push(hit);
         }
         observation.recording = Some(if is_told {
             let trace = Trace::of(event, observation.request, &mut self.callers);
@@ -91,32 +107,31 @@ pub(super) fn hit(
     (event, is_told): (&Event<'_>, bool),
     bytes: &mut Vec<u8>,
 ) -> Hit {
-    let wanted = if is_told { &*plan.wanted } else { &[] };
+    let mut combination = |choice: &Choice<'_>| Combination {
+        values: values(plan, (event, is_told), choice),
+        readings: readings(plan, event, choice, bytes),
+    };
     let mut hit = Hit {
         rule,
-        first: combination((plan, wanted), event, &Choice::default(), bytes),
+        first: combination(&Choice::default()),
         others: Box::default(),
         dropped: 0,
     };
     if !plan.several.is_empty() {
         let choices = Choices::of(&plan.several, event);
         let others = choices.all(Hit::COMBINATIONS_MAX);
-        hit.others = others
-            .iter()
-            .skip(1)
-            .map(|choice| combination((plan, wanted), event, choice, bytes))
-            .collect();
+        hit.others = others.iter().skip(1).map(combination).collect();
         hit.dropped = choices.beyond(1 + hit.others.len());
     }
     hit
 }
 
-fn combination(
-    (plan, wanted): (&RulePlan, &[Field]),
-    event: &Event<'_>,
+/// The values for people; none while the event is not told.
+fn values(
+    plan: &RulePlan,
+    (event, is_told): (&Event<'_>, bool),
     choice: &Choice<'_>,
-    bytes: &mut Vec<u8>,
-) -> Combination {
+) -> Box<[Option<Box<str>>]> {
     let value = |field| {
         let value = match choice.of(field) {
             Some(value) => Box::from(value),
@@ -128,14 +143,20 @@ fn combination(
             value
         })
     };
-    Combination {
-        values: wanted.iter().map(value).collect(),
-        readings: plan
-            .reads
-            .iter()
-            .map(|read| reading(read, event, choice, bytes))
-            .collect(),
-    }
+    let wanted = if is_told { &*plan.wanted } else { &[] };
+    wanted.iter().map(value).collect()
+}
+
+fn readings(
+    plan: &RulePlan,
+    event: &Event<'_>,
+    choice: &Choice<'_>,
+    bytes: &mut Vec<u8>,
+) -> Readings {
+    plan.reads
+        .iter()
+        .map(|read| reading(read, event, choice, bytes))
+        .collect()
 }
 
 /// Hashes the key and the counted values of one condition. Principals of two clusters are two, so

@@ -1,9 +1,9 @@
 //! Which fields of a matching event each rule's conditions need. Observer and engine each make
 //! the same plan from the same rule set, so that values can travel without names.
 
-use super::{Combination, Trace};
+use super::{Combination, Trace, memo::Reach};
 use crate::{
-    event::Field,
+    event::{Field, FieldGroup},
     rule::{Correlation, Extension, Kind, Member, RuleSet},
     window::Key,
 };
@@ -24,6 +24,8 @@ pub(super) struct RulePlan {
     pub wanted: Vec<Field>,
     /// What becomes a [`Reading`](super::Reading), in that order.
     pub reads: Vec<Read>,
+    /// What the readings depend on.
+    pub reach: Reach,
     /// Fields of these that an event may have several values of, each once.
     pub several: Vec<Field>,
     /// Whether a match says something only when a baseline finds it odd, or when
@@ -149,7 +151,25 @@ impl RulePlan {
             }
         }
         plan.feeds = feeds;
+        plan.reach = plan.reach_of_readings();
         plan
+    }
+
+    fn reach_of_readings(&self) -> Reach {
+        let mut fields = self
+            .reads
+            .iter()
+            .flat_map(|read| read.key.iter().chain(&read.values))
+            .map(Field::group)
+            .peekable();
+        if !self.several.is_empty() || fields.peek().is_none() {
+            return Reach::Other;
+        }
+        fields.fold(Reach::Who, |reach, group| match group {
+            FieldGroup::Who => reach,
+            FieldGroup::What if reach != Reach::Other => Reach::WhatAndWho,
+            FieldGroup::What | FieldGroup::Free => Reach::Other,
+        })
     }
 
     /// Key and value that a combination has for a condition; `None` when the event lacks one of

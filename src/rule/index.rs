@@ -216,9 +216,11 @@ type Open = (u32, Resume);
 /// A bounded memory of combinations and of the classes that they fall into.
 #[derive(Debug)]
 struct Memory<T> {
-    /// The class of each combination.
-    seen: HashMap<Box<[u8]>, u32>,
+    /// The class of each combination, and the combination's number.
+    seen: HashMap<Box<[u8]>, (u32, u64)>,
     seen_bytes: usize,
+    /// The number of the next combination; none is given twice, so 0 is that of none.
+    next: u64,
     /// Classes by the truths that make them; their numbers stay until the memory starts anew.
     numbers: HashMap<Bits, u32>,
     classes: Vec<T>,
@@ -229,6 +231,7 @@ impl<T> Memory<T> {
         Self {
             seen: HashMap::new(),
             seen_bytes: 0,
+            next: 1,
             numbers: HashMap::new(),
             classes: Vec::new(),
         }
@@ -242,27 +245,39 @@ impl<T> Memory<T> {
     }
 
     fn clear(&mut self) {
-        *self = Self::new();
+        let next = self.next;
+        *self = Self {
+            next,
+            ..Self::new()
+        };
     }
 
-    /// Remembers a combination, unless it is too long, and gives its class.
-    fn add(&mut self, key: &[u8], truths: Bits, class: impl FnOnce(&Bits) -> T) -> u32 {
+    /// Remembers a combination, unless it is too long, and gives its class and number.
+    fn add(
+        &mut self,
+        key: &[u8],
+        truths: Bits,
+        class: impl FnOnce(&Bits) -> T,
+    ) -> (u32, Option<u64>) {
         let Self {
             numbers, classes, ..
         } = self;
-        let number = if let Some(number) = numbers.get(&truths) {
-            *number
+        let place = if let Some(place) = numbers.get(&truths) {
+            *place
         } else {
-            let number = classes.len() as u32;
+            let place = classes.len() as u32;
             classes.push(class(&truths));
-            numbers.insert(truths, number);
-            number
+            numbers.insert(truths, place);
+            place
         };
-        if key.len() <= KEY_BYTES_MAX {
-            self.seen.insert(key.into(), number);
-            self.seen_bytes += key.len();
+        if key.len() > KEY_BYTES_MAX {
+            return (place, None);
         }
-        number
+        let number = self.next;
+        self.next += 1;
+        self.seen.insert(key.into(), (place, number));
+        self.seen_bytes += key.len();
+        (place, Some(number))
     }
 }
 
@@ -280,6 +295,18 @@ pub struct Matcher {
     proxies: Vec<IpNet>,
     key: Vec<u8>,
     matched: Vec<usize>,
+    latest: Likeness,
+}
+
+/// What the latest event has in common with others, by number: what depends on no more than the
+/// fields of a group is the same for all events with the group's number. A number never comes to
+/// mean something else. `None` for what was not asked, or is not remembered.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Likeness {
+    /// Verb, resource, namespace, outcome: the fields of [`FieldGroup::What`].
+    pub what: Option<u64>,
+    /// Caller, credential, client, address: the fields of [`FieldGroup::Who`].
+    pub who: Option<u64>,
 }
 
 impl Matcher {
@@ -295,6 +322,7 @@ impl Matcher {
             proxies: Vec::new(),
             key: Vec::new(),
             matched: Vec::new(),
+            latest: Likeness::default(),
         }
     }
 
@@ -303,9 +331,20 @@ impl Matcher {
         &self.set
     }
 
+    /// What [`Matcher::matches`] gave last.
+    pub fn matched(&self) -> &[usize] {
+        &self.matched
+    }
+
+    /// What the event that [`Matcher::matches`] saw last has in common with others.
+    pub fn likeness(&self) -> Likeness {
+        self.latest
+    }
+
     /// The places in [`RuleSet::rules`] of the rules that the event matches, ascending.
     pub fn matches(&mut self, event: &Event<'_>) -> &[usize] {
         self.matched.clear();
+        self.latest = Likeness::default();
         let what = self.what_class(event);
         let what_known = &self.what.classes[what as usize];
         if what_known.open.is_empty() {
@@ -355,7 +394,8 @@ impl Matcher {
     fn what_class(&mut self, event: &Event<'_>) -> u32 {
         combination(&mut self.key, event, &WHAT);
         self.key.push(event.outcome() as u8);
-        if let Some(class) = self.what.seen.get(&*self.key) {
+        if let Some((class, number)) = self.what.seen.get(&*self.key) {
+            self.latest.what = Some(*number);
             return *class;
         }
         if self.what.is_full() {
@@ -364,8 +404,10 @@ impl Matcher {
         }
         let set = &*self.set;
         let truths = set.plan.what.truths(&set.predicates, event);
-        self.what
-            .add(&self.key, truths, |truths| what_follows(set, truths))
+        let follows = |truths: &Bits| what_follows(set, truths);
+        let (class, number) = self.what.add(&self.key, truths, follows);
+        self.latest.what = number;
+        class
     }
 
     fn who_class(&mut self, event: &Event<'_>) -> u32 {
@@ -376,7 +418,8 @@ impl Matcher {
             self.proxies.clone_from(trusted);
         }
         combination(&mut self.key, event, &WHO);
-        if let Some(class) = self.who.seen.get(&*self.key) {
+        if let Some((class, number)) = self.who.seen.get(&*self.key) {
+            self.latest.who = Some(*number);
             return *class;
         }
         if self.who.is_full() {
@@ -385,7 +428,9 @@ impl Matcher {
         }
         let set = &*self.set;
         let truths = set.plan.who.truths(&set.predicates, event);
-        self.who.add(&self.key, truths, Bits::clone)
+        let (class, number) = self.who.add(&self.key, truths, Bits::clone);
+        self.latest.who = number;
+        class
     }
 }
 

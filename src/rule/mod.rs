@@ -44,7 +44,7 @@ pub use correlation::{Bounds, Correlation, Kind, Member, Source};
 pub use explain::Explanation;
 pub use extend::is_plain_link;
 pub use extension::{Extension, Novelty, Rate, Silence};
-pub use index::Matcher;
+pub use index::{Likeness, Matcher};
 pub use load::{Layer, Loaded};
 pub use meta::{RuleMeta, Severity};
 pub use set::{Rule, RuleSet};

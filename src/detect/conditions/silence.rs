@@ -5,7 +5,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::{Conditions, Match, keys};
 use crate::{
     detect::{
-        Combination, Detection,
+        Combination, Detection, Readings,
         plan::{Condition, RulePlan},
         state::Heard,
         told::{self, Told, Values},
@@ -96,7 +96,7 @@ fn tell(rule: &Rule, plan: &RulePlan, missing: Missing<Heard>) -> Option<Detecti
     let evidence: Vec<_> = before.into_iter().chain(back).collect();
     let combination = Combination {
         values: last.values,
-        readings: Box::default(),
+        readings: Readings::new(),
     };
     let values = Values::new(plan, &combination, &last.trace);
     let told = Told {

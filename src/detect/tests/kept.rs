@@ -256,10 +256,7 @@ fn damaged_rows_are_refused() {
 /// The shipped rules over a log, with a break after each few requests.
 #[test]
 fn the_shipped_rules_do_not_notice_a_restart() {
-    let is_list = |file: &Arc<SourceFile>| file.name.contains("/lists/");
-    let files = shipped_rules().into_iter().map(Arc::new);
-    let (lists, rules) = files.partition(is_list);
-    let layer = Layer { rules, lists };
+    let layer = Layer::new(shipped_rules());
     let rules = Arc::new(RuleSet::load(&[layer]).unwrap().set);
     let mut observer = Observer::new(Arc::clone(&rules));
     let log = include_str!("../../rule/tests/real.jsonl");

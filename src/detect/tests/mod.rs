@@ -1,6 +1,7 @@
 //! The engine as a whole: rules as text and audit events as JSON in, detections out.
 
 mod admission;
+mod alike;
 mod kept;
 mod order;
 mod several;
